@@ -1,0 +1,181 @@
+"""Every error a user can meet.
+
+CozyError
+├── ConfigError            cozy.toml or the environment says something impossible
+├── PersonalityError       a personality or pipeline does not pass the check
+├── TurnError              a turn cannot go on
+│   ├── StageTimeout       a stage did not end in its time
+│   ├── TurnTimeout        the whole turn did not end in its time
+│   ├── PromptTooLarge     what cannot be cut is more than the model reads
+│   ├── TemplateFailed     a template failed on this turn's values
+│   └── NoAnswer           no stage that speaks has run
+├── EngineError            something outside (a model, an engine, a tool server) failed, by kind:
+│   ├── EngineInitError        it could not be set up
+│   ├── EngineTimeout          it did not answer in time
+│   ├── EngineAuthError        it refused our credentials
+│   ├── EngineRateLimited      it asks us to slow down
+│   ├── EngineInvalidRequest   it refused this request; another try would be refused too
+│   └── EngineUnavailable      it is away, or answered nonsense
+├── ToolError              a tool cannot be called, or failed
+├── StorageError           the database failed
+└── NotFound               there is no such thing, or it is another user's
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest known name, or lists what is known; None where nothing is."""
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=1, cutoff=0.6) or [n for n in names if n.lower() == name.lower()]
+    if near:
+        return f"did you mean `{near[0]}`?"
+    if not names:
+        return None
+    shown = ", ".join(f"`{n}`" for n in names[:12])
+    return f"known: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+class CozyError(Exception):
+    """An error that says what is wrong and what to do; `code` is stable."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: Mapping[str, Any] = details or {}
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(CozyError):
+    """`cozy.toml` or the environment says something impossible."""
+
+    code = "CONFIG_INVALID"
+
+
+class PersonalityError(CozyError):
+    """A personality or a pipeline does not pass the check."""
+
+    code = "PERSONALITY_INVALID"
+
+
+class TurnError(CozyError):
+    """A turn cannot go on."""
+
+    code = "TURN_FAILED"
+
+
+class StageTimeout(TurnError):
+    code = "ENGINE_TIMEOUT"
+
+    def __init__(self, stage: str, timeout_s: float) -> None:
+        super().__init__(
+            f"stage `{stage}` did not end within {timeout_s:g} s",
+            details={"stage": stage, "timeout_s": timeout_s},
+        )
+
+
+class TurnTimeout(TurnError):
+    code = "ENGINE_TURN_TIMEOUT"
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"the turn did not end within {timeout_s:g} s", details={"timeout_s": timeout_s})
+
+
+class PromptTooLarge(TurnError):
+    code = "VALIDATION_PROMPT_TOO_LARGE"
+
+    def __init__(self, needed: int, room: int, sections: Mapping[str, int]) -> None:
+        parts = ", ".join(f"{name} {tokens}" for name, tokens in sections.items() if tokens)
+        super().__init__(
+            f"what cannot be cut needs {needed} tokens ({parts}), the model has room for {room}",
+            hint="shorten the message or the personality's prompt, lower `max_tokens`, "
+            "or choose a model with a larger window",
+            details={"needed": needed, "room": room, "sections": dict(sections)},
+        )
+
+
+class TemplateFailed(TurnError):
+    code = "TURN_TEMPLATE_FAILED"
+
+
+class NoAnswer(TurnError):
+    code = "TURN_NO_ANSWER"
+
+
+class EngineError(CozyError):
+    """Something outside failed; `engine` names it, as in the configuration."""
+
+    code = "ENGINE_UNAVAILABLE"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        engine: str,
+        message: str,
+        *,
+        hint: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{engine}: {message}", hint=hint, details=details)
+        self.engine = engine
+        self.retry_after_s = retry_after_s
+
+
+class EngineInitError(EngineError):
+    code = "ENGINE_INIT"
+
+
+class EngineTimeout(EngineError):
+    code = "ENGINE_TIMEOUT"
+    retryable = True
+
+
+class EngineAuthError(EngineError):
+    code = "ENGINE_AUTH"
+
+
+class EngineRateLimited(EngineError):
+    code = "ENGINE_RATE_LIMITED"
+    retryable = True
+
+
+class EngineInvalidRequest(EngineError):
+    code = "ENGINE_INVALID_REQUEST"
+
+
+class EngineUnavailable(EngineError):
+    code = "ENGINE_UNAVAILABLE"
+    retryable = True
+
+
+class ToolError(CozyError):
+    """A tool cannot be called, or failed; the message goes back to the model."""
+
+    code = "TOOL_FAILED"
+
+
+class StorageError(CozyError):
+    """The database failed."""
+
+    code = "STORAGE_FAILED"
+
+
+class NotFound(CozyError):
+    """There is no such thing, or it is another user's: both answer alike."""
+
+    code = "RESOURCE_NOT_FOUND"
+
+    def __init__(self, kind: str, id: object, *, known: Iterable[str] = ()) -> None:
+        super().__init__(f"no {kind} `{id}`", hint=did_you_mean(str(id), known))

@@ -1,0 +1,42 @@
+"""What stages need of the world, not how it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cozy.ports.knowledge import Knowledge
+from cozy.ports.llm import LLM
+from cozy.ports.memory import Memories
+from cozy.ports.profile import Profiles
+from cozy.ports.store import Store
+from cozy.ports.tools import Toolbox
+from cozy.usage import Usage
+
+
+class TokenCounter(Protocol):
+    """Counts tokens as a model's vocabulary does, or nearly; never waits for a network."""
+
+    def count(self, text: str, model: str) -> int:
+        """Tokens of `text` for `provider/name`, leaning to the high side where it is an estimate."""
+        ...
+
+    def learn(self, model: str, estimated: int, usage: Usage) -> None:
+        """What a server counted for a prompt that we took to be `estimated` tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The bundle that a turn is given."""
+
+    llm: LLM
+    tools: Toolbox
+    knowledge: Knowledge
+    profiles: Profiles
+    memories: Memories
+    store: Store
+    tokens: TokenCounter
+    wake_workers: Callable[[], None] = lambda: None
+    """Tells whoever drains the outbox that there is something new."""

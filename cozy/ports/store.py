@@ -1,0 +1,151 @@
+"""Where sessions and messages are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from cozy.turn import Message, SessionId, TurnId, UserId
+
+TurnStatus = Literal["complete", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be done after the turn, kept in the same transaction as its messages.
+
+    `id` follows from the turn and the target, so that a job written twice is one job.
+    """
+
+    id: UUID
+    target: str
+    """Who does it: `memory`, `profile`, …"""
+    user_id: UserId
+    payload: Mapping[str, Any]
+    """JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What a turn leaves: written whole or not at all."""
+
+    turn_id: TurnId
+    user_id: UserId
+    session_id: SessionId | None
+    """None: nothing is kept of the conversation, but its jobs are."""
+    personality_id: str
+    messages: tuple[Message, ...]
+    """The user's message first, then the reply with its tool calls and their results."""
+    status: TurnStatus
+    tokens: int
+    metadata: Mapping[str, Any]
+    """JSON, kept on the reply: model, usage, degradations, error."""
+    jobs: tuple[Job, ...] = ()
+    retry_of: TurnId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    id: SessionId
+    user_id: UserId
+    personality_id: str
+    title: str | None
+    message_count: int
+    total_tokens: int
+    last_message_at: datetime | None
+    created_at: datetime
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    id: UUID
+    session_id: SessionId
+    turn_id: TurnId
+    position: int
+    """Order within the session, from 0."""
+    message: Message
+    metadata: Mapping[str, Any]
+    created_at: datetime
+
+
+class Store(Protocol):
+    """Raises StorageError; a session of another user is NotFound, as one that does not exist."""
+
+    async def user(self, username: str) -> UserId:
+        """The id of a user, made on first sight."""
+        ...
+
+    async def create_session(
+        self, user_id: UserId, personality_id: str, *, title: str | None = None
+    ) -> Session: ...
+
+    async def session(self, user_id: UserId, session_id: SessionId) -> Session: ...
+
+    async def sessions(self, user_id: UserId, *, limit: int = 20, offset: int = 0) -> Sequence[Session]:
+        """Newest first."""
+        ...
+
+    async def rename_session(self, user_id: UserId, session_id: SessionId, title: str) -> None: ...
+
+    async def delete_session(self, user_id: UserId, session_id: SessionId) -> None:
+        """Soft: the rows stay, nobody sees them."""
+        ...
+
+    async def history(
+        self, user_id: UserId, session_id: SessionId, *, limit: int, without: TurnId | None = None
+    ) -> Sequence[Message]:
+        """The last `limit` messages at most, oldest first, never starting between a call and its result.
+
+        Failed and interrupted turns are in it: what the user said, and what was spoken. `without` leaves
+        one turn out: the one that is being said again.
+        """
+        ...
+
+    async def messages(
+        self, user_id: UserId, session_id: SessionId, *, limit: int | None = None
+    ) -> Sequence[StoredMessage]:
+        """The last `limit` messages, oldest first, as rows."""
+        ...
+
+    async def summary(self, user_id: UserId, session_id: SessionId) -> str:
+        """What is kept of messages too old for the history; empty where nothing is."""
+        ...
+
+    async def save_turn(self, record: TurnRecord) -> None:
+        """One transaction; on return it is on disk. The same turn twice is one turn."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedJob:
+    """A job that one worker holds until its lease runs out."""
+
+    job: Job
+    attempts: int
+    """How many times it has been taken, this time included."""
+
+
+class Outbox(Protocol):
+    """Jobs written with their turns, done at least once, in order for each user. Raises StorageError."""
+
+    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
+        """Take what is due: the oldest first, at most one for each user and target at a time."""
+        ...
+
+    async def done(self, job_id: UUID) -> None: ...
+
+    async def retry(self, job_id: UUID, *, error: str, after_s: float) -> None:
+        """Give it back, to be due again later."""
+        ...
+
+    async def bury(self, job_id: UUID, *, error: str) -> None:
+        """Keep it, with its last error, where nobody takes it again."""
+        ...
+
+    async def depth(self) -> int:
+        """How many wait or are being done."""
+        ...
