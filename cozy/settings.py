@@ -1,0 +1,343 @@
+"""cozy.toml and the environment → frozen Settings.
+
+What `cozy.toml` says goes before the environment (`COZY_DATABASE_URL` for `database.url`), the environment
+before the defaults. Inside `cozy.toml`, `${NAME}` and `${NAME:-default}` hand a value to the environment.
+Secrets come from the environment only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cozy.errors import ConfigError, did_you_mean
+
+FILE_NAME = "cozy.toml"
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class PathSettings(Part):
+    """Folders; relative ones are taken from where `cozy.toml` lies."""
+
+    personalities: tuple[Path, ...] = (Path("personalities"),)
+    """Searched in this order, then the shipped ones."""
+    pipelines: tuple[Path, ...] = (Path("pipelines"),)
+    """Searched in this order, then the shipped ones."""
+    data: Path = Path("data")
+    """The database, token encodings, the terminal's history."""
+
+
+class ModelInstallation(Part):
+    """Which models there are for personalities."""
+
+    default: str = "auto"
+    """For a personality that names none: `provider/model`; `auto` is the first provider that is configured,
+    and the demo model until one is."""
+    allow: tuple[str, ...] = ()
+    """Patterns of `provider/model` that personalities may name; none means all."""
+
+
+class CardSettings(Part):
+    """What Cozy cannot know of a model by itself."""
+
+    context_tokens: int | None = Field(default=None, ge=512)
+    """Its window, prompt and answer together."""
+    encoding: str | None = None
+    """tiktoken's name of its vocabulary."""
+    price_in: float | None = Field(default=None, ge=0)
+    """Per million prompt tokens."""
+    price_cached: float | None = Field(default=None, ge=0)
+    """Per million prompt tokens that the server had seen before."""
+    price_out: float | None = Field(default=None, ge=0)
+    """Per million tokens of the answer."""
+
+
+Flavour = Literal["openai", "azure", "ollama", "lmstudio", "vllm", "deepseek", "generic"]
+
+
+class ProviderSettings(Part):
+    """A server that speaks OpenAI's API."""
+
+    base_url: str | None = None
+    """Up to and including `/v1`."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key."""
+    flavour: Flavour | None = None
+    """Whose quirks it has; none given: told from the address."""
+    default_model: str | None = None
+    """What `auto` takes of it."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Sent with each request."""
+    connect_timeout_s: float = Field(default=5, gt=0, le=60)
+    read_timeout_s: float = Field(default=60, gt=0, le=3600)
+    """How long it may be silent in the middle of an answer."""
+    models: dict[str, CardSettings] = Field(default_factory=dict)
+    """Its models, by name."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("expected an address that begins with http:// or https://")
+        return value
+
+
+class DatabaseSettings(Part):
+    url: str = ""
+    """`sqlite:///path` or `postgresql://user@host/name`; empty: `cozy.db` in the data folder."""
+
+
+class ToolSettings(Part):
+    allow: tuple[str, ...] = ()
+    """Patterns of tools that personalities may use; none means all."""
+    timezone: str = "local"
+    """For `current_time` when nobody names one; IANA name, or `local`."""
+
+
+class WorkerSettings(Part):
+    """Who does the jobs that turns leave."""
+
+    lease_s: float = Field(default=60, gt=0, le=3600)
+    """How long one job may take before another worker takes it."""
+    max_attempts: int = Field(default=5, ge=1, le=100)
+    """After so many failures a job is kept as dead."""
+
+
+class Settings(Part):
+    """The whole configuration."""
+
+    root: Path = Path()
+    """Where `cozy.toml` lies, or the working directory."""
+    file: Path | None = None
+    paths: PathSettings = PathSettings()
+    model: ModelInstallation = ModelInstallation()
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    database: DatabaseSettings = DatabaseSettings()
+    tools: ToolSettings = ToolSettings()
+    workers: WorkerSettings = WorkerSettings()
+
+    @property
+    def version(self) -> str:
+        """Changes whenever a value does."""
+        return blake2b(self.model_dump_json(exclude={"root", "file"}).encode(), digest_size=6).hexdigest()
+
+
+# Providers that need no entry of their own: name → (address, environment variable of the key, model of `auto`)
+KNOWN_PROVIDERS: Mapping[str, tuple[str, str | None, str | None]] = {
+    "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-4.1-mini"),
+    "deepseek": ("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek-chat"),
+    "ollama": ("http://127.0.0.1:11434/v1", None, None),
+    "lmstudio": ("http://127.0.0.1:1234/v1", None, None),
+    "vllm": ("http://127.0.0.1:8000/v1", None, None),
+}
+
+DEMO_MODEL = "demo/demo"
+
+_SECRET_KEY = re.compile(r"(^|_)(api_?key|key|secret|token|password)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each value came from: `cozy.toml`, an environment variable, or `default`."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load_settings(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The configuration for the working directory, or for `root`. Raises ConfigError."""
+    return load(root, environ).settings
+
+
+def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """As `load_settings`, with where each value came from."""
+    env = os.environ if environ is None else environ
+    file = _find(root or Path.cwd())
+    written = _read(file, env) if file else {}
+    base = file.parent if file else (root or Path.cwd())
+    origins = dict.fromkeys(_leaves(written), FILE_NAME)
+    merged = _with_environment(written, env, origins)
+    try:
+        settings = Settings.model_validate({**merged, "root": base, "file": file})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file, origins)) from None
+    return Loaded(_resolved(settings, env), origins)
+
+
+def _find(start: Path) -> Path | None:
+    """The nearest `cozy.toml`, in this folder or above it."""
+    folder = start.resolve()
+    return next((f for d in (folder, *folder.parents) if (f := d / FILE_NAME).is_file()), None)
+
+
+def _read(file: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    for key in _leaves(data):
+        value = _get(data, key)
+        if _SECRET_KEY.search(key.rpartition(".")[2]) and "${" not in str(value):
+            raise ConfigError(
+                f"{file}: `{key}`: secrets do not belong in the file",
+                hint="name the environment variable that holds it, for a provider with `api_key_env`",
+            )
+    return _expanded(data, env, file)
+
+
+def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
+    """`${NAME}` and `${NAME:-default}` replaced, in every text."""
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        found = env.get(name) or default
+        if found is None:
+            raise ConfigError(
+                f"{file}: the environment variable `{name}` is not set",
+                hint=f"set it, or write `${{{name}:-default}}`",
+            )
+        return found
+
+    if isinstance(value, str):
+        return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replace, value)
+    if isinstance(value, dict):
+        return {k: _expanded(v, env, file) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_expanded(v, env, file) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            yield f"{prefix}{key}"
+
+
+def _get(data: Mapping[str, Any], dotted: str) -> Any:
+    for key in dotted.split("."):
+        data = data[key]
+    return data
+
+
+def _with_environment(
+    written: dict[str, Any], env: Mapping[str, str], origins: dict[str, str]
+) -> dict[str, Any]:
+    """What the file says, and `COZY_<SECTION>_<KEY>` where it says nothing."""
+    merged = {k: dict(v) if isinstance(v, dict) else v for k, v in written.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    for section, field in Settings.model_fields.items():
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Part)):
+            continue
+        for key, leaf in field.annotation.model_fields.items():
+            name = f"COZY_{section}_{key}".upper()
+            dotted = f"{section}.{key}"
+            if name in env and dotted not in origins:
+                many = "tuple" in str(leaf.annotation)
+                merged.setdefault(section, {})[key] = _listed(env[name]) if many else env[name]
+                origins[dotted] = name
+    return merged
+
+
+def _listed(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _explain(error: ValidationError, file: Path | None, origins: Mapping[str, str]) -> str:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(p) for p in problem["loc"])
+        origin = origins.get(where, FILE_NAME)
+        place = str(file) if origin == FILE_NAME and file else origin
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "no such key; " + (
+                did_you_mean(str(problem["loc"][-1]), _siblings(problem["loc"])) or ""
+            )
+        lines.append(f"{place}: `{where}`: {message[0].lower()}{message[1:]}")
+    return "\n".join(lines)
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in loc[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return list(ProviderSettings.model_fields) if loc[0] == "providers" else []
+        model = field.annotation
+    return [name for name in getattr(model, "model_fields", {}) if name not in ("root", "file")]
+
+
+def _resolved(settings: Settings, env: Mapping[str, str]) -> Settings:
+    """Paths made absolute, known providers filled in, the database's address settled."""
+    root = settings.root.resolve()
+    data = root / settings.paths.data
+    paths = PathSettings(
+        personalities=(*(root / p for p in settings.paths.personalities), shipped("personalities")),
+        pipelines=(*(root / p for p in settings.paths.pipelines), shipped("pipelines")),
+        data=data,
+    )
+    providers = dict(settings.providers)
+    for name, (base_url, key, model) in KNOWN_PROVIDERS.items():
+        given = providers.get(name, ProviderSettings())
+        address = given.base_url or (env.get("OPENAI_BASE_URL") if name == "openai" else None) or base_url
+        providers[name] = given.model_copy(
+            update={
+                "base_url": address,
+                "api_key_env": given.api_key_env or key,
+                "default_model": given.default_model or model,
+            }
+        )
+    for name, given in settings.providers.items():
+        if providers[name].base_url is None:
+            raise ConfigError(f"`providers.{name}` needs a `base_url`", hint="up to and including `/v1`")
+        if given.api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", given.api_key_env):
+            raise ConfigError(
+                f"`providers.{name}.api_key_env` is the name of an environment variable, not a key"
+            )
+    url = settings.database.url or f"sqlite:///{data / 'cozy.db'}"
+    return settings.model_copy(
+        update={
+            "root": root,
+            "paths": paths,
+            "providers": providers,
+            "database": DatabaseSettings(url=url),
+            "model": settings.model.model_copy(update={"default": _default_model(settings, providers, env)}),
+        }
+    )
+
+
+def _default_model(
+    settings: Settings, providers: Mapping[str, ProviderSettings], env: Mapping[str, str]
+) -> str:
+    """`auto` settled: a provider with an entry of its own first, then one whose key is set, then the demo."""
+    if settings.model.default != "auto":
+        return settings.model.default
+    for name in (*settings.providers, *KNOWN_PROVIDERS):
+        provider = providers[name]
+        has_key = provider.api_key_env is not None and bool(env.get(provider.api_key_env))
+        own = name in settings.providers and (provider.api_key_env is None or has_key)
+        if provider.default_model and (own or has_key):
+            return f"{name}/{provider.default_model}"
+    return DEMO_MODEL
+
+
+def shipped(folder: str) -> Path:
+    """A folder that comes with Cozy: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "shipped" / folder
+    return installed if installed.is_dir() else package.parent / folder

@@ -1,0 +1,219 @@
+"""Room for each part of the context, in tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from cozy.errors import PromptTooLarge
+from cozy.stages.base import StageContext, StageSettings, many
+from cozy.stages.prompting import MESSAGE_TOKENS, context_text, message_tokens, system_text, user_text
+from cozy.stages.registry import stage
+from cozy.stages.values import (
+    Budgeted,
+    BudgetReport,
+    ContextPart,
+    ContextSection,
+    Cut,
+    Section,
+    SectionBudget,
+    Snippet,
+)
+from cozy.turn import Message
+
+DEFAULT_ORDER: tuple[Section, ...] = ("system", "history", "profile", "memory", "knowledge", "summary")
+DEFAULT_RESERVE = 1024
+
+SNIPPET_TOKENS = 4
+"""What a template puts around a snippet: a dash, brackets, a line break."""
+TIGHT = 0.9
+"""From this share of the room on, the prompt is rendered and counted as it will be sent."""
+
+
+class BudgetSettings(StageSettings):
+    reserve_output: int | None = Field(default=None, ge=1)
+    """Tokens kept free for the answer; none given: the model's `max_tokens`, or 1024."""
+    max_tokens: int | None = Field(default=None, ge=64)
+    """An upper bound of the prompt below what the model could read."""
+    keep: Annotated[tuple[Section, ...], BeforeValidator(many)] = DEFAULT_ORDER
+    """Sections in the order in which they are given room; the last named is cut first. The personality's
+    prompt, its tools and the current message are never cut; a section that is not named comes last."""
+
+
+@stage("budget")
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Give each part of the context the room it may take, and cut what does not fit."""
+
+    settings: BudgetSettings
+    renders: ClassVar[tuple[str, ...]] = ("prompt", "voice_prompt", "context")
+
+    async def run(self, parts: Sequence[ContextPart], ctx: StageContext) -> Budgeted:
+        model = ctx.persona.model
+        card = ctx.ports.llm.card(ctx.turn.model or model.names[0])
+        window = model.context_tokens or card.context_tokens
+        reserve = (
+            self.settings.reserve_output or model.sampling.max_tokens or min(DEFAULT_RESERVE, window // 4)
+        )
+        room = min(window - reserve, self.settings.max_tokens or window)
+        joined = join(parts)
+        fixed = _fixed(joined, card.name, ctx)
+        if sum(fixed.values()) > room:
+            raise PromptTooLarge(sum(fixed.values()), room, fixed)
+        order: list[Section] = list(self.settings.keep)
+        order += [s for s in joined if s not in order]
+        available = room - sum(fixed.values())
+        while True:
+            kept, budgets = fit(joined, available, order, _costs(card.name, ctx))
+            used = sum(fixed.values()) + sum(b.kept for b in budgets)
+            if used <= room * TIGHT:
+                break
+            used = _rendered(kept, budgets, fixed, card.name, ctx)
+            if used <= room:
+                break
+            if not any(len(part) for part in kept.values()):
+                raise PromptTooLarge(used, room, {**fixed, "context": used - sum(fixed.values())})
+            # what the template puts around the snippets is more than we took it for: cut at least one more
+            available = min(available, sum(b.kept for b in budgets)) - max(used - room, 1)
+        sections = (*(SectionBudget(name, tokens, tokens) for name, tokens in fixed.items()), *budgets)
+        report = BudgetReport(window, reserve, room, used, sections)
+        ctx.note(budget=report)
+        return Budgeted(kept, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a piece of context costs, in tokens."""
+
+    message: Callable[[Message], int]
+    snippet: Callable[[Snippet], int]
+
+
+def _costs(model: str, ctx: StageContext) -> Costs:
+    count = ctx.ports.tokens.count
+
+    def snippet(s: Snippet) -> int:
+        return count(s.text, model) + (count(s.source, model) if s.source else 0) + SNIPPET_TOKENS
+
+    return Costs(lambda m: message_tokens(m, model, ctx), snippet)
+
+
+def _fixed(parts: Mapping[ContextSection, ContextPart], model: str, ctx: StageContext) -> dict[Section, int]:
+    """What is never cut: the personality's prompt, its tools, the message."""
+    count = ctx.ports.tokens.count
+    tools = ctx.persona.tools_text
+    return {
+        "system": count(system_text(parts, ctx), model) + MESSAGE_TOKENS,
+        "tools": count(tools, model) if tools else 0,
+        # 3 more tokens open the reply
+        "message": count(ctx.turn.text, model) + 2 * MESSAGE_TOKENS,
+    }
+
+
+def _rendered(
+    parts: Mapping[ContextSection, ContextPart],
+    budgets: Sequence[SectionBudget],
+    fixed: Mapping[Section, int],
+    model: str,
+    ctx: StageContext,
+) -> int:
+    """The prompt's tokens, counted as it will be sent."""
+    count = ctx.ports.tokens.count
+    message = user_text(context_text(parts, ctx), ctx.turn.text)
+    history = sum(b.kept for b in budgets if b.section == "history")
+    system = count(system_text(parts, ctx), model) + MESSAGE_TOKENS
+    return system + fixed["tools"] + history + count(message, model) + 2 * MESSAGE_TOKENS
+
+
+def join(parts: Sequence[ContextPart]) -> dict[ContextSection, ContextPart]:
+    """One part a section: two stages that fetch for the same section add up."""
+    joined: dict[ContextSection, ContextPart] = {}
+    for part in parts:
+        before = joined.get(part.section)
+        joined[part.section] = (
+            part
+            if before is None
+            else replace(
+                before, snippets=before.snippets + part.snippets, messages=before.messages + part.messages
+            )
+        )
+    return joined
+
+
+def fit(
+    parts: Mapping[ContextSection, ContextPart], room: int, order: Sequence[Section], costs: Costs
+) -> tuple[dict[ContextSection, ContextPart], list[SectionBudget]]:
+    """What fits into `room` tokens when sections are given room in `order`, and what was cut.
+
+    History loses its oldest exchanges, never a part of one; other sections lose whole snippets, the ones
+    that fit the turn least first.
+    """
+    kept: dict[ContextSection, ContextPart] = {}
+    budgets: list[SectionBudget] = []
+    for part in sorted(parts.values(), key=lambda p: order.index(p.section)):
+        if part.section == "history":
+            messages, budget = _fit_history(part.messages, room, costs)
+            kept[part.section] = replace(part, messages=messages)
+        else:
+            snippets, budget = _fit_snippets(part.section, part.snippets, room, costs)
+            kept[part.section] = replace(part, snippets=snippets)
+        room -= budget.kept
+        budgets.append(budget)
+    return kept, budgets
+
+
+def _fit_history(
+    messages: tuple[Message, ...], room: int, costs: Costs
+) -> tuple[tuple[Message, ...], SectionBudget]:
+    wanted = kept = 0
+    chosen: list[tuple[Message, ...]] = []
+    cut: list[Cut] = []
+    for exchange in reversed(list(exchanges(messages))):
+        tokens = sum(map(costs.message, exchange))
+        wanted += tokens
+        if cut or kept + tokens > room:
+            cut.append(Cut(_first_words(exchange[0].content), tokens))
+        else:
+            kept += tokens
+            chosen.append(exchange)
+    return (
+        tuple(m for exchange in reversed(chosen) for m in exchange),
+        SectionBudget("history", wanted, kept, tuple(reversed(cut))),
+    )
+
+
+def exchanges(messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
+    """A user's message and what answers it, calls and results included, belong together."""
+    current: list[Message] = []
+    for message in messages:
+        if message.role == "user" and current:
+            yield tuple(current)
+            current = []
+        current.append(message)
+    if current:
+        yield tuple(current)
+
+
+def _fit_snippets(
+    section: ContextSection, snippets: tuple[Snippet, ...], room: int, costs: Costs
+) -> tuple[tuple[Snippet, ...], SectionBudget]:
+    wanted = kept = 0
+    chosen: list[Snippet] = []
+    cut: list[Cut] = []
+    for snippet in snippets:  # best first
+        tokens = costs.snippet(snippet)
+        wanted += tokens
+        if kept + tokens > room:
+            cut.append(Cut(snippet.source or _first_words(snippet.text), tokens))
+        else:
+            kept += tokens
+            chosen.append(snippet)
+    return tuple(chosen), SectionBudget(section, wanted, kept, tuple(cut))
+
+
+def _first_words(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 40 else line[:39] + "…"

@@ -1,0 +1,105 @@
+"""History, summary, knowledge, profile, memory: what a turn is answered from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cozy.stages.base import Names, StageContext, StageSettings
+from cozy.stages.registry import stage
+from cozy.stages.values import ContextPart, Snippet
+
+Source = Literal["history", "summary", "knowledge", "profile", "memory"]
+
+
+class FetchContextSettings(StageSettings):
+    source: Source
+    """Where it comes from."""
+    limit: int = Field(default=20, ge=1, le=1000)
+    """`history`: how many of the last messages."""
+    top_k: int = Field(default=5, ge=1, le=100)
+    """`knowledge` and `memory`: how many snippets at most."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """`profile`: about how much of it."""
+    datasets: Names = ()
+    """`knowledge`: the datasets to search; none named means all."""
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    """`knowledge` and `memory`: leave out what fits less well than this, from 0 to 1."""
+
+
+@stage("fetch_context")
+@dataclass(frozen=True, slots=True)
+class FetchContext:
+    """Bring one part of the context: the history, its summary, knowledge, profile or memory."""
+
+    settings: FetchContextSettings
+    reads: ClassVar[bool] = True
+
+    def empty(self) -> ContextPart:
+        return ContextPart(self.settings.source)
+
+    async def run(self, ctx: StageContext) -> ContextPart:
+        match self.settings.source:
+            case "history":
+                return await self._history(ctx)
+            case "summary":
+                return await self._summary(ctx)
+            case "knowledge":
+                return await self._knowledge(ctx)
+            case "profile":
+                return await self._profile(ctx)
+            case "memory":
+                return await self._memory(ctx)
+
+    async def _history(self, ctx: StageContext) -> ContextPart:
+        turn = ctx.turn
+        if turn.history is not None:
+            return ContextPart("history", messages=turn.history[-self.settings.limit :])
+        if turn.session_id is None:
+            return ContextPart("history")
+        messages = await ctx.ports.store.history(
+            turn.user_id, turn.session_id, limit=self.settings.limit, without=turn.retry_of
+        )
+        return ContextPart("history", messages=tuple(messages))
+
+    async def _summary(self, ctx: StageContext) -> ContextPart:
+        if ctx.turn.session_id is None:
+            return ContextPart("summary")
+        text = await ctx.ports.store.summary(ctx.turn.user_id, ctx.turn.session_id)
+        return ContextPart("summary", (Snippet(text),) if text else ())
+
+    async def _knowledge(self, ctx: StageContext) -> ContextPart:
+        found = await ctx.ports.knowledge.search(
+            ctx.turn.text,
+            user_id=ctx.turn.user_id,
+            datasets=self.settings.datasets,
+            top_k=self.settings.top_k,
+        )
+        return ContextPart(
+            "knowledge",
+            tuple(
+                Snippet(p.text, p.source, p.score, p.id) for p in found if p.score >= self.settings.min_score
+            ),
+        )
+
+    async def _profile(self, ctx: StageContext) -> ContextPart:
+        facts = await ctx.ports.profiles.facts(ctx.turn.user_id, max_tokens=self.settings.max_tokens)
+        return ContextPart(
+            "profile",
+            tuple(Snippet(f"{f.sub_topic}: {f.content}", source=f.topic, id=f.id) for f in facts),
+        )
+
+    async def _memory(self, ctx: StageContext) -> ContextPart:
+        found = await ctx.ports.memories.search(
+            ctx.turn.text, user_id=ctx.turn.user_id, top_k=self.settings.top_k
+        )
+        return ContextPart(
+            "memory",
+            tuple(
+                Snippet(m.text, score=m.score, id=m.id)
+                for m in found
+                if m.score is None or m.score >= self.settings.min_score
+            ),
+        )

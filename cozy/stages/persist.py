@@ -1,0 +1,70 @@
+"""Turn, Reply → Saved, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cozy.errors import NoAnswer
+from cozy.ports.store import TurnRecord, TurnStatus
+from cozy.stages.base import StageContext, StageSettings
+from cozy.stages.registry import stage
+from cozy.stages.values import Generation, Reply, Saved
+from cozy.turn import Message
+
+
+class PersistSettings(StageSettings):
+    pass
+
+
+@stage("persist")
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Store the user's message and the answer, with the jobs of what follows, in one transaction."""
+
+    settings: PersistSettings
+
+    async def run(self, reply: Reply | Generation, ctx: StageContext) -> Saved:
+        if isinstance(reply, Generation):
+            if reply.request is None:
+                raise NoAnswer("no stage that speaks has run")
+            reply = Reply.of(reply)
+        return await self._save(reply, "complete", ctx)
+
+    async def settle(self, partial: Reply, ctx: StageContext) -> Saved:
+        """Keep what was said of a turn that was cut off or failed."""
+        return await self._save(partial, "failed" if partial.error else "interrupted", ctx)
+
+    async def _save(self, reply: Reply, status: TurnStatus, ctx: StageContext) -> Saved:
+        turn = ctx.turn
+        jobs = tuple(ctx.jobs(reply)) if status == "complete" else ()
+        if turn.session_id is not None or jobs:
+            record = TurnRecord(
+                turn_id=turn.id,
+                user_id=turn.user_id,
+                session_id=turn.session_id,
+                personality_id=turn.personality_id,
+                messages=(Message("user", turn.text, parts=turn.parts), *reply.messages),
+                status=status,
+                tokens=reply.usage.total_tokens,
+                metadata=_facts(reply, ctx),
+                jobs=jobs,
+                retry_of=turn.retry_of,
+            )
+            await ctx.ports.store.save_turn(record)
+        return Saved(turn.id, turn.session_id, status, tuple(job.id for job in jobs))
+
+
+def _facts(reply: Reply, ctx: StageContext) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "model": reply.model,
+        "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "completion_tokens": reply.usage.completion_tokens,
+        "channel": ctx.turn.channel,
+    }
+    if ctx.degraded:
+        facts["degraded"] = [{"stage": d.stage, "code": d.code} for d in ctx.degraded]
+    if reply.error:
+        facts["error"] = reply.error
+    return facts

@@ -1,0 +1,334 @@
+"""The sandboxed Jinja environment that prompts, contexts and `when:` share.
+
+Everything is compiled at startup. A template sees values, never functions with effects: the environment is
+jinja2's immutable sandbox, without loaders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+from jinja2 import ChainableUndefined, TemplateError, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from cozy.errors import TemplateFailed, did_you_mean
+from cozy.stages.template_tree import Condition, Reference, condition, references
+
+# what templates may name beside the stages of their pipeline; how steady each is decides where it may stand
+Steadiness = Literal["stable", "slow", "turn"]
+VARIABLES: dict[str, Steadiness] = {
+    "personality": "stable",
+    "tools": "stable",
+    "language": "stable",
+    "channel": "stable",
+    "profile": "slow",
+    "summary": "slow",
+    "history": "turn",
+    "memory": "turn",
+    "knowledge": "turn",
+    "now": "turn",
+    "message": "turn",
+    "turn": "turn",
+}
+SECTION_VARIABLES: tuple[Literal["history", "summary", "profile", "memory", "knowledge"], ...] = (
+    "history",
+    "summary",
+    "profile",
+    "memory",
+    "knowledge",
+)
+"""Variables that hold a ContextPart; known in `prompt` and `context` only."""
+
+_OPEN, _MIDDLE, _CLOSE = "\ue000", "\ue001", "\ue002"
+
+
+LONGEST_REPEAT = 100_000
+"""How long a list or a text may become by `*`."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Computes nothing without bounds, neither in a turn nor while it folds constants at startup."""
+
+    intercepted_binops: frozenset[str] = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise SecurityError("there is no `**` in templates")
+        for times, what in ((left, right), (right, left)):
+            if isinstance(times, int) and hasattr(what, "__len__") and times * len(what) > LONGEST_REPEAT:
+                raise SecurityError("`*` would make a text that is too long")
+        return super().call_binop(context, operator, left, right)
+
+
+def _environment() -> _Environment:
+    environment = _Environment(undefined=ChainableUndefined, keep_trailing_newline=True)
+    # each of these would give two turns different prompts, or hide what a prompt holds
+    for name in ("random", "pprint"):
+        environment.filters.pop(name)
+    for name in ("lipsum", "cycler", "joiner"):
+        environment.globals.pop(name)
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a rendered template: its own words, or what one expression gave."""
+
+    text: str
+    expression: str | None
+    line: int
+
+
+class BadTemplate(Exception):
+    """A template does not parse: `line` within it, from 1, and what is wrong."""
+
+    def __init__(self, line: int, message: str, needle: str = "", hint: str | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+        self.needle = needle
+        """The words that are wrong, where they can be named."""
+        self.hint = hint
+        """What would be right."""
+
+
+_TOKENS = {
+    "end of print statement": "`}}`",
+    "end of statement block": "`%}`",
+    "end of template": "the end of the text",
+}
+
+
+def _token(name: str) -> str:
+    return _TOKENS.get(name, f"`{name}`")
+
+
+def _in_our_words(error: TemplateSyntaxError, source: str) -> BadTemplate:
+    """What jinja2 says of a mistake, for people who never heard of a token."""
+    said = error.message or ""
+    line = error.lineno
+    if found := re.fullmatch(r"expected token '(.+)', got '(.+)'", said, re.DOTALL):
+        needle = "" if found[2] in _TOKENS else found[2]
+        hint = {"=": "`==` compares, `=` does not", "|": "write `or`"}.get(needle)
+        expected = "a name" if found[1] == "name" else _token(found[1])
+        return BadTemplate(line, f"expected {expected}, found {_token(found[2])}", needle, hint)
+    if found := re.fullmatch(r"unexpected end of template, expected '(.+)'\.", said):
+        return BadTemplate(line, f"{_token(found[1])} is missing")
+    if found := re.fullmatch(r"unexpected '(.+)', expected '(.+)'", said, re.DOTALL):
+        return BadTemplate(line, f"expected {_token(found[2])}, found {_token(found[1])}", found[1])
+    if found := re.fullmatch(r"unexpected '(.+)'", said, re.DOTALL):
+        if found[1] in _TOKENS:
+            return BadTemplate(line, f"a value is missing before {_token(found[1])}")
+        hint = "two braces close what two have opened" if found[1] == "}" else None
+        return BadTemplate(line, f"`{found[1]}` does not belong here", found[1], hint)
+    if found := re.fullmatch(r"Expected an expression, got '(.+)'", said):
+        return BadTemplate(line, f"a value is missing before {_token(found[1])}")
+    if found := re.fullmatch(r"unexpected char (['\"])(.+)\1 at \d+", said, re.DOTALL):
+        character = found[2].encode().decode("unicode_escape") if found[2].startswith("\\") else found[2]
+        return _stray(line, character)
+    if found := re.match(r"Encountered unknown tag '(.+?)'\.(?: Jinja .* '(.+)'\.)?", said):
+        tag, still_open = found[1], found[2]
+        hint = f"`{still_open}` is still open: close it with `end{still_open}`" if still_open else None
+        if tag in _TAGS:
+            return BadTemplate(line, f"`{tag}` belongs to nothing that is open", tag, hint)
+        return BadTemplate(line, f"there is no tag `{tag}`", tag, did_you_mean(tag, _TAGS) or hint)
+    if found := re.match(r"Unexpected end of template\. .* closed is '(.+)'\.", said):
+        return BadTemplate(
+            _opened(source, found[1]) or line,
+            f"`{found[1]}` is not closed: `end{found[1]}` is missing",
+            found[1],
+        )
+    if said == "Missing end of comment tag":
+        return BadTemplate(line, "a comment is not closed: `#}` is missing", "{#")
+    if said == "expected name or number":
+        return BadTemplate(line, "a name is missing behind a dot")
+    return BadTemplate(line, said or "the template does not parse")
+
+
+def _opened(source: str, tag: str) -> int | None:
+    """The line of the innermost `tag` that is not closed."""
+    lines: list[int] = []
+    for number, line in enumerate(source.splitlines(), 1):
+        for found in re.finditer(rf"{{%[-+]?\s*(end)?{tag}\b", line):
+            if found[1] is None:
+                lines.append(number)
+            elif lines:
+                lines.pop()
+    return lines[-1] if lines else None
+
+
+_TAGS = ("if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "raw", "endraw")
+_ASCII = str.maketrans("“”‘’（）｛｝［］｜，：！＝％．", "\"\"''(){}[]|,:!=%.")
+
+
+def _stray(line: int, character: str) -> BadTemplate:
+    if character in "'\"":
+        return BadTemplate(line, "a text in quotes is not closed", character)
+    plain = character.translate(_ASCII)
+    hint = {"&": "write `and`", "!": "write `not`, or `!=`"}.get(character)
+    if plain != character:
+        hint = f"within braces, write the ASCII `{plain}`"
+    return BadTemplate(line, f"`{character}` means nothing in a template", character, hint)
+
+
+def _parse(source: str) -> tuple[nodes.Template, tuple[Reference, ...]]:
+    """The tree, and what it takes from outside."""
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        named = references(tree, frozenset(_ENVIRONMENT.globals))
+    except TemplateSyntaxError as error:
+        raise _in_our_words(error, source) from None
+    except RecursionError:
+        raise BadTemplate(1, "the template is nested too deeply") from None
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)):
+        tag = re.sub(r"(?<!^)(?=[A-Z])", " ", type(node).__name__).lower()
+        raise BadTemplate(node.lineno, "a template cannot load another one, or be one's frame", tag)
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        kind, known = (
+            ("test", _ENVIRONMENT.tests) if isinstance(node, nodes.Test) else ("filter", _ENVIRONMENT.filters)
+        )
+        if node.name not in known:  # jinja2 itself leaves some of them to the turn
+            raise BadTemplate(
+                node.lineno, f"there is no {kind} `{node.name}`", node.name, did_you_mean(node.name, known)
+            )
+    for node in tree.find_all(nodes.Pow):
+        raise BadTemplate(node.lineno, "there is no `**` in templates", "**")
+    return tree, named
+
+
+class Template:
+    """A compiled template. Compiling raises BadTemplate, rendering TemplateFailed."""
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source = source
+        self.name = name
+        """How an error names it: `personalities/mia.yaml: prompt`."""
+        self._constant = None if "{" in source else source.strip()
+        self.references, self._template = _program(source)
+        self.names = frozenset(r.name for r in self.references)
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """The text, without blank lines around it or more than one in a row within it."""
+        if self._constant is not None:
+            return self._constant
+        try:
+            return _tidy(self._template.render(variables))
+        except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+            raise TemplateFailed(
+                f"{self.name}: {error}", hint="try the values with `cozy render PERSONALITY TEXT`"
+            ) from error
+
+    @cached_property
+    def _spanned(self) -> tuple[Any, list[tuple[str, int]]]:
+        """The same template with each expression's output between marks, and what the marks stand for."""
+        tree, _ = _parse(self.source)
+        sources: list[tuple[str, int]] = []
+        lines = self.source.splitlines()
+        for output in tree.find_all(nodes.Output):
+            for i, node in enumerate(output.nodes):
+                if not isinstance(node, nodes.TemplateData):
+                    sources.append((_expression_source(lines, node), node.lineno))
+                    head = nodes.Const(f"{_OPEN}{len(sources) - 1}{_MIDDLE}")
+                    output.nodes[i] = nodes.Concat([head, node, nodes.Const(_CLOSE)])
+        return _compiled(tree, self.source), sources
+
+    def spans(self, variables: Mapping[str, Any]) -> list[Span]:
+        """The rendered text in pieces, each with the expression it came from."""
+        template, sources = self._spanned
+        return list(_split(_tidy(template.render(variables)), sources))
+
+
+@lru_cache(
+    maxsize=2048
+)  # many personalities share a pipeline, and the check has compiled what the engine runs
+def _program(source: str) -> tuple[tuple[Reference, ...], Any]:
+    """What a template takes from outside, and its code."""
+    if "{" not in source:
+        return (), None
+    tree, named = _parse(source)
+    return named, _compiled(tree, source)
+
+
+def _compiled(tree: nodes.Template, source: str) -> Any:
+    try:
+        code = _ENVIRONMENT.compile(tree)
+    except TemplateSyntaxError as error:
+        raise _in_our_words(error, source) from None
+    except SyntaxError as error:
+        raise BadTemplate(1, f"the template does not compile: {error.msg}") from None
+    return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, code, _ENVIRONMENT.make_globals(None))
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"\n[ \t]*\n(?:[ \t]*\n)+", "\n\n", text).strip()
+
+
+def _expression_source(lines: list[str], node: nodes.Expr) -> str:
+    """The expression as the author wrote it, as near as its line tells; else its first name."""
+    line = lines[node.lineno - 1] if node.lineno <= len(lines) else ""
+    written = re.findall(r"{{-?\s*(.*?)\s*-?}}", line)
+    name = next((n.name for n in node.find_all(nodes.Name)), None) or getattr(node, "name", "")
+    return next((w for w in written if re.search(rf"\b{re.escape(name)}\b", w)), name)
+
+
+def _split(text: str, sources: list[tuple[str, int]]) -> Iterator[Span]:
+    line = 1
+    for piece in re.split(f"({_OPEN}[0-9]+{_MIDDLE}.*?{_CLOSE})", text, flags=re.DOTALL):
+        if piece.startswith(_OPEN):
+            index, _, value = piece[1:-1].partition(_MIDDLE)
+            expression, line = sources[int(index)]
+            if value:
+                yield Span(value, expression, line)
+        elif piece:
+            yield Span(piece, None, line)
+
+
+class Expression:
+    """A compiled `when:`. Compiling raises BadTemplate, evaluating TemplateFailed."""
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source = source
+        self.name = name
+        self.references, self.condition, self._evaluate = _test(source)
+        self.names = frozenset(r.name for r in self.references)
+
+    def holds(self, variables: Mapping[str, Any]) -> bool:
+        """Whether it is true of these values."""
+        try:
+            return bool(self._evaluate(variables))
+        except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+            raise TemplateFailed(f"{self.name}: `{self.source}`: {error}") from error
+
+
+@lru_cache(maxsize=2048)
+def _test(source: str) -> tuple[tuple[Reference, ...], Condition, Any]:
+    """What an expression takes from outside, when it holds, and its code."""
+    if "{{" in source or "{%" in source:
+        raise BadTemplate(
+            1, "expected an expression without braces around it", source[source.index("{") :][:2]
+        )
+    try:
+        tree, named = _parse("{{ " + source + " }}")
+    except BadTemplate as bad:
+        message = bad.message.replace("`}}`", "the end of the expression")
+        raise BadTemplate(bad.line, message, bad.needle, bad.hint) from None
+    match tree.body:
+        case [nodes.Output(nodes=[nodes.Expr() as expression])] if not isinstance(
+            expression, nodes.TemplateData
+        ):
+            pass
+        case _:
+            raise BadTemplate(1, "expected one expression")
+    try:
+        return named, condition(expression), _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
+    except TemplateSyntaxError as error:
+        raise _in_our_words(error, source) from None

@@ -1,0 +1,55 @@
+"""What a turn teaches, for memory and profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from uuid import uuid5
+
+from pydantic import BeforeValidator
+
+from cozy.ports.store import Job
+from cozy.stages.base import StageContext, StageSettings, many
+from cozy.stages.registry import stage
+from cozy.stages.values import Queued, Reply, Saved
+
+Target = Literal["memory", "profile"]
+
+
+class WritebackSettings(StageSettings):
+    targets: Annotated[tuple[Target, ...], BeforeValidator(many)] = ("memory", "profile")
+    """What is taught: `memory`, `profile`."""
+
+
+@stage("writeback")
+@dataclass(frozen=True, slots=True)
+class Writeback:
+    """Queue what the turn teaches: jobs that are stored with the turn and done after it."""
+
+    settings: WritebackSettings
+
+    def empty(self) -> Queued:
+        return Queued()
+
+    def jobs(self, reply: Reply, ctx: StageContext) -> Sequence[Job]:
+        """One job a target; its id follows from the turn, so that a turn stored twice teaches once."""
+        turn = ctx.turn
+        if not turn.text.strip():
+            return ()
+        payload = {
+            "turn_id": str(turn.id),
+            "session_id": str(turn.session_id) if turn.session_id else None,
+            "personality_id": turn.personality_id,
+            "model": reply.model,
+            "user": turn.text,
+            "assistant": reply.text,
+        }
+        return tuple(
+            Job(uuid5(turn.id, target), target, turn.user_id, payload) for target in self.settings.targets
+        )
+
+    async def run(self, saved: Saved, ctx: StageContext) -> Queued:
+        if saved.jobs:
+            ctx.ports.wake_workers()
+        return Queued(saved.jobs)
