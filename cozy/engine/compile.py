@@ -1,0 +1,114 @@
+"""Checked personality → Graph: templates, `when:` and tool schemas compiled once, edges as indices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cozy.dsl.check import CheckedPersonality
+from cozy.dsl.spec import PersonalitySpec
+from cozy.dsl.wiring import Wired
+from cozy.engine.graph import Graph, Node, Slot
+from cozy.ports.tools import ToolSpec
+from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
+from cozy.stages.llm import LlmSettings
+from cozy.stages.model import ModelSettings
+from cozy.stages.prompting import default_context
+from cozy.stages.templates import Expression, Template
+from cozy.stages.tool_arguments import compile_tools, matching_tools
+
+
+def compile_graph(checked: CheckedPersonality, tools: Sequence[ToolSpec], default_model: str) -> Graph:
+    """The graph of a personality that has passed the check.
+
+    `tools` are those of the installation; a personality is given the ones it names. Raises ToolError for a
+    tool whose own schema is broken.
+    """
+    persona = _persona(checked.spec, checked.file, tools, default_model)
+    index = {wired.id: i for i, wired in enumerate(checked.stages)}
+    next_: list[list[int]] = [[] for _ in checked.stages]
+    for i, wired in enumerate(checked.stages):
+        for source in wired.waits:
+            next_[index[source]].append(i)
+    nodes = tuple(
+        _node(wired, index, tuple(next_[i]), checked, persona, default_model)
+        for i, wired in enumerate(checked.stages)
+    )
+    return Graph(
+        persona=persona,
+        pipeline=checked.pipeline,
+        timeout_s=checked.timeout_s,
+        nodes=nodes,
+        roots=tuple(i for i, node in enumerate(nodes) if not node.waits),
+        answers=_answers(checked.stages),
+        tool_list=tuple(tool.spec for tool in persona.tools),
+    )
+
+
+def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], default_model: str) -> Persona:
+    chosen, _ = matching_tools(spec.tools, tools)
+    voice = spec.voice.prompt if spec.voice else ""
+    told = [{"name": t.name, "description": t.description, "parameters": t.parameters} for t in chosen]
+    return Persona(
+        about=About(spec.id, spec.name, spec.description, spec.language or ""),
+        prompt=Template(spec.prompt, f"{file}: prompt"),
+        context=Template(spec.context or default_context(spec.language), f"{file}: context"),
+        voice_prompt=Template(voice, f"{file}: voice.prompt") if voice else None,
+        welcome=Template(spec.welcome, f"{file}: welcome"),
+        client_system=spec.client_system,
+        model=spec.model.choice(default_model),
+        tools=compile_tools(chosen),
+        tools_text=json.dumps(told, ensure_ascii=False) if told else "",
+    )
+
+
+def _node(
+    wired: Wired,
+    index: dict[str, int],
+    next_: tuple[int, ...],
+    checked: CheckedPersonality,
+    persona: Persona,
+    default_model: str,
+) -> Node:
+    settings, where = wired.settings, f"{checked.file}: stages.{wired.id}"
+    texts = {name: getattr(settings, name) for name in wired.info.templates}
+    info = NodeInfo(
+        id=wired.id,
+        speaks=wired.speaks,
+        offers_tools=wired.offers_tools,
+        model=_model(settings, checked.spec.model, default_model)
+        if isinstance(settings, LlmSettings)
+        else persona.model,
+        templates={name: Template(text, f"{where}.{name}") for name, text in texts.items() if text},
+    )
+    return Node(
+        info=info,
+        type=wired.info.name,
+        stage=wired.info.cls(settings),
+        inputs=tuple(Slot.of(given, index) for given in wired.inputs),
+        waits=tuple(index[source] for source in wired.waits),
+        next=next_,
+        timeout_s=settings.timeout,
+        on_error=settings.on_error,
+        retries=settings.retries,
+        when=Expression(settings.when, f"{where}.when") if settings.when else None,
+        settles=wired.info.settles,
+        followers=tuple(
+            index[other.id]
+            for other in checked.stages
+            if other.info.queues and any(wired.id in given.sources for given in other.inputs)
+        ),
+    )
+
+
+def _model(settings: LlmSettings, base: ModelSettings, default_model: str) -> ModelChoice:
+    merged = settings.model.over(base)
+    if settings.fallbacks:
+        merged = merged.model_copy(update={"fallbacks": settings.fallbacks})
+    return merged.choice(default_model)
+
+
+def _answers(stages: Sequence[Wired]) -> tuple[int, ...]:
+    """The stages that speak last: those whose words no other speaking stage goes on with."""
+    gone_on_with = {s for wired in stages if wired.speaks for given in wired.inputs for s in given.sources}
+    return tuple(i for i, wired in enumerate(stages) if wired.speaks and wired.id not in gone_on_with)

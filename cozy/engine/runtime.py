@@ -1,0 +1,401 @@
+"""Graph, Turn → events: the one place where timeouts and cancellation live.
+
+A ready stage goes on in the task of the one that made it ready; only further ready ones get a task of their
+own. A stage that fails cancels the turn's scope and leaves its error on the run, so no exception group ever
+forms. What must still happen then (`settle`) runs shielded.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from cozy.engine.graph import Graph, Node, Slot
+from cozy.engine.prefixes import PrefixLog
+from cozy.engine.reader import Reader
+from cozy.engine.schedule import release, waiting_counts
+from cozy.engine.trace import Asked, Mark, PrefixReuse, Recording, Trace
+from cozy.errors import CozyError, EngineError, NoAnswer, StageTimeout, TurnTimeout
+from cozy.events import (
+    Event,
+    StageDegraded,
+    StageFinished,
+    StageSkipped,
+    StageStarted,
+    TextDelta,
+    TurnFailed,
+    TurnFinished,
+)
+from cozy.ports import Ports
+from cozy.ports.llm import LLMRequest
+from cozy.ports.store import Job
+from cozy.stages.base import NodeInfo, Persona
+from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
+from cozy.stages.values import Generation, Reply
+from cozy.turn import Message, Turn
+from cozy.usage import Usage
+
+SETTLE_TIMEOUT_S = 5.0
+"""How long a stage without a timeout of its own may take to settle a turn that was cut off."""
+
+_log = logging.getLogger("cozy.turn")
+_HIDDEN_NAMES = frozenset(VARIABLES) - frozenset(SECTION_VARIABLES)
+"""A stage of such an id is not seen in templates: the word is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What ended a turn."""
+
+    stage: str | None
+    error: CozyError | None
+    """None: a bug; its traceback is in the log, not in the answer."""
+
+    @property
+    def code(self) -> str:
+        return self.error.code if self.error else "INTERNAL_ERROR"
+
+
+class TurnRun:
+    """One turn's state, gone when the turn is."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        turn: Turn,
+        ports: Ports,
+        reader: Reader,
+        prefixes: PrefixLog,
+    ) -> None:
+        count = len(graph.nodes)
+        self.graph, self.turn, self.ports = graph, turn, ports
+        self.done = anyio.Event()
+        self.values: list[Any] = [None] * count
+        self.left = waiting_counts(graph)
+        self.spoken: list[str] = []
+        self.degraded: list[StageDegraded] = []
+        self.variables: dict[str, Any] = {
+            "personality": graph.persona.about,
+            "tools": graph.tool_list,
+            "language": turn.language or graph.persona.about.language,
+            "channel": turn.channel,
+            "now": turn.received_at.astimezone().replace(microsecond=0),
+            "message": turn.text,
+            "turn": turn,
+        }
+        now = perf_counter()
+        self.recording = Recording(now, now, [None] * count, [None] * count, ["not run"] * count)
+        self._failure: Failure | None = None
+        self._interrupted = False
+        self._heard: str | None = None
+        self.reader = reader
+        self._prefixes = prefixes
+        self._scope = anyio.CancelScope()
+
+    # -- from outside ----------------------------------------------------------------------------------
+
+    def interrupt(self, heard: str | None = None) -> None:
+        if not self._answered and not self._interrupted:
+            self._interrupted, self._heard = True, heard
+            self._scope.cancel()
+
+    async def drive(self) -> None:
+        """Run the turn to its end and tell it; never raises an error of the turn."""
+        self.recording.began = perf_counter()
+        try:
+            self._scope.deadline = anyio.current_time() + self.graph.timeout_s
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    for root in self.graph.roots[1:]:
+                        tasks.start_soon(self._chain, root, tasks)
+                    await self._chain(self.graph.roots[0], tasks)
+            if self._scope.cancelled_caught and self._failure is None and not self._interrupted:
+                self._failure = Failure(None, TurnTimeout(self.graph.timeout_s))
+        finally:
+            try:
+                await self._finish()
+            finally:
+                self.reader.close()
+                self.done.set()
+
+    # -- the stages ------------------------------------------------------------------------------------
+
+    async def _chain(self, i: int, tasks: TaskGroup) -> None:
+        """Run a node, then what it made ready: the first here, the others beside it."""
+        while await self._node(i):
+            ready = release(self.graph, i, self.left)
+            if not ready:
+                return
+            i = ready[0]
+            for other in ready[1:]:
+                tasks.start_soon(self._chain, other, tasks)
+
+    async def _node(self, i: int) -> bool:
+        """Run one node under its own rules; whether the turn goes on."""
+        node, recording = self.graph.nodes[i], self.recording
+        recording.starts[i] = started = perf_counter()
+        context = _Context(self, i, node.info)
+        recording.outcomes[i] = "cancelled"  # until we know better
+        try:
+            if node.when is not None and not node.when.holds(self.variables):
+                await context.emit(StageSkipped(node.id))
+                self._end(i, "skipped", _empty(node))
+                return True
+            await context.emit(StageStarted(node.id, node.type))
+            value = await self._attempts(node, context)
+        except CozyError as error:
+            return await self._failed(i, error, error.code, error.message, context)
+        except Exception as error:
+            _log.exception("stage %s of %s failed", node.id, self.graph.id, extra=self._log_fields(node.id))
+            return await self._failed(i, None, "INTERNAL_ERROR", type(error).__name__, context)
+        self._end(i, "done", value)
+        await context.emit(StageFinished(node.id, perf_counter() - started))
+        return True
+
+    async def _attempts(self, node: Node, context: _Context) -> Any:
+        """The node's value, tried again under `retries` as long as it has said nothing."""
+        arguments = {slot.parameter: self._fill(slot) for slot in node.inputs}
+        said = len(self.spoken)
+        delay_s = 0.1
+        with _Deadline(node.timeout_s, shield=node.settles) as deadline:
+            context.scope = deadline.scope
+            for attempt in range(node.retries + 1):
+                try:
+                    return await node.stage.run(**arguments, ctx=context)
+                except EngineError as error:
+                    if attempt == node.retries or not error.retryable or len(self.spoken) > said:
+                        raise
+                    context.note(attempts=attempt + 2)
+                    await anyio.sleep(error.retry_after_s or delay_s)
+                    delay_s *= 2
+        # only our own deadline gets here: a stage's own TimeoutError is an error of the stage
+        raise StageTimeout(node.id, node.timeout_s or math.inf)
+
+    def _fill(self, slot: Slot) -> Any:
+        if slot.many:
+            return [self.values[s] for s in slot.sources]
+        ran = (s for s in slot.sources if self.recording.outcomes[s] == "done")
+        first = next(ran, slot.sources[0] if slot.sources else None)
+        return None if first is None else self.values[first]
+
+    async def _failed(
+        self, i: int, error: CozyError | None, code: str, reason: str, context: _Context
+    ) -> bool:
+        node = self.graph.nodes[i]
+        context.note(code=code, reason=reason)
+        if node.on_error == "degrade":
+            seconds = perf_counter() - (self.recording.starts[i] or 0.0)
+            event = StageDegraded(node.id, code, reason, seconds)
+            self.degraded.append(event)
+            _log.warning("stage degraded", extra={**self._log_fields(node.id), "code": code})
+            self._end(i, "degraded", _empty(node))
+            await context.emit(event)
+            return True
+        self._end(i, "failed", None)
+        if self._failure is None:
+            self._failure = Failure(node.id, error)
+        self._scope.cancel()
+        return False
+
+    def _end(self, i: int, outcome: Any, value: Any) -> None:
+        self.recording.ends[i] = perf_counter()
+        self.recording.outcomes[i] = outcome
+        self.values[i] = value
+        if (stage := self.graph.nodes[i].id) not in _HIDDEN_NAMES:
+            self.variables[stage] = value
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    @property
+    def _answered(self) -> bool:
+        return any(self.recording.outcomes[i] in ("done", "degraded") for i in self.graph.answers)
+
+    def _answer(self) -> Reply | None:
+        """The whole answer, where there is one."""
+        for i in self.graph.answers:
+            if self.recording.outcomes[i] == "done":
+                value = self.values[i]
+                return Reply.of(value) if isinstance(value, Generation) else value
+        return None
+
+    def _partial(self) -> Reply:
+        """What was said until the turn was cut off, or what of it was heard."""
+        text = "".join(self.spoken) if self._heard is None else self._heard
+        return Reply(
+            text=text,
+            messages=(Message("assistant", text),) if text else (),
+            finish_reason="interrupted",
+            usage=sum((a.usage for a in self.recording.requests), Usage()),
+            model=next((a.request.model for a in reversed(self.recording.requests)), ""),
+            error=self._failure.code if self._failure else None,
+        )
+
+    async def _finish(self) -> None:
+        reply = self._answer()
+        if reply is None and self._failure is None and not self._interrupted and self._scope_ended_well:
+            self._failure = Failure(None, NoAnswer("no stage that speaks has run"))
+        if reply is None or self._failure is not None:
+            reply = self._partial()
+            await self._settle(reply)
+        trace = self._trace()
+        # whether or not anybody still listens: what had to be kept is kept
+        await self.reader.tell(self._last_event(reply, trace))
+
+    async def tell(self, event: Event, context: _Context) -> None:
+        """Hand an event to a reader who is behind: meanwhile the turn's clock stands, and the stage's."""
+        waited = await self.reader.tell(event, self._scope, context.scope)
+        if waited is None:
+            # nobody listens any more: an answer that is whole is still kept, one under way ends here
+            self.interrupt()
+            await anyio.lowlevel.checkpoint()
+        elif waited:
+            now = perf_counter()
+            context.mark("reader", now - waited, now)
+
+    @property
+    def _scope_ended_well(self) -> bool:
+        return not self._scope.cancel_called
+
+    async def _settle(self, partial: Reply) -> None:
+        """Keep what is to be kept of a turn that was cut off: shielded, so that nothing stops it."""
+        for i, node in enumerate(self.graph.nodes):
+            if not node.settles or self.recording.outcomes[i] in ("done", "failed"):
+                continue
+            self.recording.starts[i] = self.recording.starts[i] or perf_counter()
+            try:
+                with _Deadline(node.timeout_s or SETTLE_TIMEOUT_S, shield=True):
+                    settle: Any = node.stage
+                    await settle.settle(partial, _Context(self, i, node.info))
+                    self._end(i, "done", None)
+            except Exception:
+                _log.exception("stage %s could not settle", node.id, extra=self._log_fields(node.id))
+
+    def _last_event(self, reply: Reply, trace: Trace) -> Event:
+        if (failure := self._failure) is not None:
+            error = failure.error
+            return TurnFailed(
+                code=failure.code,
+                message=error.message if error else "something went wrong inside Cozy; the log says what",
+                text=reply.text,
+                trace=trace,
+                stage=failure.stage,
+                hint=error.hint if error else None,
+                session_id=self.turn.session_id,
+                details=error.details if error else {},
+            )
+        return TurnFinished(
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            usage=trace.usage,
+            trace=trace,
+            session_id=self.turn.session_id,
+            tool_calls=reply.tool_calls,
+        )
+
+    def _trace(self) -> Trace:
+        requests = self.recording.requests
+        cards = {a.request.model: self.ports.llm.card(a.request.model) for a in requests}
+        return Trace(
+            self.recording,
+            self.graph,
+            turn_id=str(self.turn.id),
+            cards=cards,
+            prefixes=[self._prefix(a) for a in requests] if self.turn.session_id else (),
+            ended=perf_counter(),
+        )
+
+    def _prefix(self, asked: Asked) -> PrefixReuse:
+        request, stage = asked.request, self.graph.nodes[asked.node].id
+        sizes = [self.ports.tokens.count(m.content, request.model) for m in request.messages]
+        conversation = (self.turn.session_id, stage, request.model)
+        return PrefixReuse(stage, sum(sizes), self._prefixes.matched(conversation, request.messages, sizes))
+
+    def _log_fields(self, stage: str) -> dict[str, str]:
+        return {"turn_id": str(self.turn.id), "personality_id": self.graph.id, "stage": stage}
+
+
+class _Context:
+    """The turn, as one stage sees it."""
+
+    __slots__ = ("_index", "_run", "node", "persona", "ports", "scope", "turn")
+
+    def __init__(self, run: TurnRun, index: int, node: NodeInfo) -> None:
+        self._run, self._index = run, index
+        self.turn: Turn = run.turn
+        self.ports: Ports = run.ports
+        self.persona: Persona = run.graph.persona
+        self.node: NodeInfo = node
+        self.scope: anyio.CancelScope | None = None
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        return self._run.variables
+
+    @property
+    def spoken(self) -> str:
+        return "".join(self._run.spoken)
+
+    @property
+    def degraded(self) -> Sequence[StageDegraded]:
+        return self._run.degraded
+
+    async def emit(self, event: Event) -> None:
+        if isinstance(event, TextDelta):
+            self._run.spoken.append(event.text)
+        if not self._run.reader.tell_now(event):
+            await self._run.tell(event, self)
+
+    def mark(self, name: str, start: float, end: float) -> None:
+        self._run.recording.marks.append(Mark(self._index, name, start, end))
+
+    def note(self, **facts: Any) -> None:
+        self._run.recording.notes.setdefault(self._index, {}).update(facts)
+
+    def asked(self, request: LLMRequest, usage: Usage) -> None:
+        self._run.recording.requests.append(Asked(self._index, request, usage))
+
+    def jobs(self, reply: Any) -> Sequence[Job]:
+        run = self._run
+        jobs: list[Job] = []
+        for i in run.graph.nodes[self._index].followers:
+            follower = run.graph.nodes[i]
+            if follower.when is None or follower.when.holds(run.variables):
+                queue: Any = follower.stage
+                jobs += queue.jobs(reply, _Context(run, i, follower.info))
+        return jobs
+
+
+class _Deadline:
+    """A cancel scope with a deadline, or nothing at all where there is neither deadline nor shield."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, timeout_s: float | None, *, shield: bool) -> None:
+        self.scope: anyio.CancelScope | None = None
+        if timeout_s is not None or shield:
+            deadline = math.inf if timeout_s is None else anyio.current_time() + timeout_s
+            self.scope = anyio.CancelScope(deadline=deadline, shield=shield)
+
+    def __enter__(self) -> Self:
+        if self.scope is not None:
+            self.scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return None if self.scope is None else self.scope.__exit__(kind, error, trace)
+
+
+def _empty(node: Node) -> Any:
+    stage: Any = node.stage
+    return stage.empty()

@@ -1,0 +1,125 @@
+"""Does the jobs that turns leave: at least once each, in order for each user."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from random import SystemRandom
+from uuid import UUID
+
+import anyio
+
+from cozy.errors import CozyError, EngineInvalidRequest, StorageError
+from cozy.ports.memory import Exchange, Memories
+from cozy.ports.profile import Profiles
+from cozy.ports.store import Job, LeasedJob, Outbox
+from cozy.turn import Message, SessionId, TurnId
+
+Handler = Callable[[Job], Awaitable[object]]
+
+BATCH = 16
+POLL_S = 2.0
+"""How often to look for jobs that nobody here was told of: of other processes, or due again."""
+LONGEST_WAIT_S = 300.0
+"""Between two attempts at one job."""
+
+_random = SystemRandom()
+_log = logging.getLogger("cozy.worker")
+
+
+class Worker:
+    """Drains the outbox while `run` runs; `wake` tells it of new jobs."""
+
+    def __init__(
+        self, outbox: Outbox, handlers: Mapping[str, Handler], *, lease_s: float, max_attempts: int
+    ) -> None:
+        self._outbox = outbox
+        self._handlers = handlers
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+        self._woken = anyio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """For ever; cancel it to stop. A job under way then is taken again when its lease runs out."""
+        while True:
+            try:
+                did = await self.work_once()
+            except StorageError as error:
+                _log.warning("the outbox cannot be read", extra={"code": error.code})
+                did = 0
+            if did:
+                continue
+            with anyio.move_on_after(POLL_S):
+                await self._woken.wait()
+            self._woken = anyio.Event()
+
+    async def work_once(self) -> int:
+        """Do what is due now; gives how many jobs that were."""
+        leased = await self._outbox.claim(limit=BATCH, lease_s=self._lease_s)
+        async with anyio.create_task_group() as tasks:
+            for job in leased:
+                tasks.start_soon(self._do, job)
+        return len(leased)
+
+    async def drain(self, within_s: float) -> int:
+        """Do everything that is due, for `within_s` at most; gives how many jobs still wait."""
+        with anyio.move_on_after(within_s):
+            while await self.work_once():
+                pass
+        return await self._outbox.depth()
+
+    async def _do(self, leased: LeasedJob) -> None:
+        job = leased.job
+        try:
+            handler = self._handlers.get(job.target)
+            if handler is None:
+                raise EngineInvalidRequest(job.target, "nobody here does such jobs")
+            with anyio.fail_after(self._lease_s):
+                await handler(job)
+        except (CozyError, TimeoutError) as error:
+            await self._give_back(leased, error)
+        except Exception as error:
+            _log.exception("job failed", extra={"job_id": str(job.id), "target": job.target})
+            await self._give_back(leased, error)
+        else:
+            await self._outbox.done(job.id)
+
+    async def _give_back(self, leased: LeasedJob, error: Exception) -> None:
+        job, words = leased.job, f"{type(error).__name__}: {error}"
+        fields = {"job_id": str(job.id), "target": job.target, "attempts": leased.attempts}
+        if leased.attempts >= self._max_attempts or isinstance(error, EngineInvalidRequest):
+            _log.error("job given up", extra=fields)
+            await self._outbox.bury(job.id, error=words)
+            return
+        _log.warning("job failed, will be tried again", extra=fields)
+        wait_s = min(LONGEST_WAIT_S, 2.0**leased.attempts) * _random.uniform(0.5, 1.0)
+        await self._outbox.retry(job.id, error=words, after_s=wait_s)
+
+
+def learning(memories: Memories, profiles: Profiles) -> Mapping[str, Handler]:
+    """Who does the jobs of `writeback`."""
+
+    async def memory(job: Job) -> object:
+        return await memories.learn(exchange_of(job))
+
+    async def profile(job: Job) -> object:
+        return await profiles.learn(exchange_of(job))
+
+    return {"memory": memory, "profile": profile}
+
+
+def exchange_of(job: Job) -> Exchange:
+    """The exchange that a job of `writeback` carries."""
+    payload = job.payload
+    session = payload.get("session_id")
+    return Exchange(
+        turn_id=TurnId(UUID(payload["turn_id"])),
+        user_id=job.user_id,
+        session_id=SessionId(UUID(session)) if session else None,
+        personality_id=payload["personality_id"],
+        model=payload["model"],
+        messages=(Message("user", payload["user"]), Message("assistant", payload["assistant"])),
+    )
