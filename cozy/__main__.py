@@ -1,0 +1,5 @@
+"""`python -m cozy`."""
+
+from cozy.cli import main
+
+main()

@@ -1,0 +1,187 @@
+"""The composition root: Settings → adapters → Ports → Engine, as one async context manager.
+
+Only here are ports and what fills them known at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+
+from cozy.adapters.builtin_tools import BuiltinTools
+from cozy.adapters.demo_llm import DemoLLM
+from cozy.adapters.extraction import Extractor
+from cozy.adapters.llm_router import LLMRouter
+from cozy.adapters.model_cards import known_card
+from cozy.adapters.model_servers import OpenAIServer
+from cozy.adapters.openai_clients import OpenAIClients, openai_clients
+from cozy.adapters.openai_llm import OpenAILLM
+from cozy.adapters.sql_knowledge import SqlKnowledge
+from cozy.adapters.sql_memory import SqlMemories
+from cozy.adapters.sql_profile import SqlProfiles
+from cozy.adapters.sql_store import SqlStore
+from cozy.adapters.token_counter import open_counter
+from cozy.dsl.check import CheckResult, check
+from cozy.dsl.project import Sources, read_project
+from cozy.dsl.world import World
+from cozy.engine.compile import compile_graph
+from cozy.engine.engine import Engine, open_engine
+from cozy.engine.graph import Graph
+from cozy.engine.library import Library
+from cozy.engine.worker import Worker, learning
+from cozy.errors import PersonalityError
+from cozy.ports import Ports
+from cozy.ports.knowledge import KnowledgeBase
+from cozy.ports.llm import LLM, ModelCard
+from cozy.ports.memory import Memories
+from cozy.ports.profile import Profiles
+from cozy.ports.store import Store
+from cozy.ports.tools import Toolbox
+from cozy.settings import ProviderSettings, Settings
+from cozy.storage.database import open_database
+from cozy.storage.migrate import check_migrated, upgrade
+from cozy.storage.outbox import SqlOutbox
+
+DRAIN_S = 10.0
+"""How long leaving waits for jobs that turns have left; what is left then is done at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A running installation."""
+
+    settings: Settings
+    engine: Engine
+    store: Store
+    knowledge: KnowledgeBase
+    memories: Memories
+    profiles: Profiles
+    tools: Toolbox
+    worker: Worker
+
+    async def reload(self) -> CheckResult:
+        """Read every personality again. With errors the old ones stay; otherwise all are swapped at once,
+        and turns under way end as they began."""
+        result = await anyio.to_thread.run_sync(check_all, self.settings)
+        if not result.errors:
+            self.engine.library.replace(compile_all(result, self.settings, self.tools))
+        return result
+
+
+def check_all(settings: Settings, files: Sequence[Path] = ()) -> CheckResult:
+    """Check every personality of the installation, or only `files`; needs no database and no network."""
+    project = read_project(
+        Sources(settings.paths.personalities, settings.paths.pipelines, tuple(files)), cache=cache_folder()
+    )
+    return check(project, world_of(settings))
+
+
+def world_of(settings: Settings) -> World:
+    """What the configuration offers and allows to personalities."""
+    return World(
+        default_model=settings.model.default,
+        providers=frozenset({*settings.providers, "demo"}),
+        allowed_models=settings.model.allow,
+        tools=frozenset(spec.name for spec in BuiltinTools().specs()),
+        allowed_tools=settings.tools.allow,
+    )
+
+
+def cache_folder() -> Path:
+    """Where parsed files are kept between starts."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cozy"
+
+
+def compile_all(result: CheckResult, settings: Settings, tools: Toolbox) -> list[Graph]:
+    """A graph for each personality that passed."""
+    specs = tools.specs()
+    return [compile_graph(p, specs, settings.model.default) for p in result.personalities]
+
+
+def providers_of(
+    settings: Settings, clients: OpenAIClients, environ: Mapping[str, str] = os.environ
+) -> dict[str, LLM]:
+    """Every provider that models may be named of."""
+    found: dict[str, LLM] = {"demo": DemoLLM()}
+    for name, provider in settings.providers.items():
+        found[name] = OpenAILLM(_server(name, provider, environ), clients)
+    return found
+
+
+def _server(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> OpenAIServer:
+    server = OpenAIServer(
+        name=name,
+        base_url=provider.base_url or "",
+        api_key=environ.get(provider.api_key_env) if provider.api_key_env else None,
+        key_variable=provider.api_key_env,
+        flavour=provider.flavour,
+        headers=provider.headers,
+        connect_timeout_s=provider.connect_timeout_s,
+        read_timeout_s=provider.read_timeout_s,
+    )
+    cards: dict[str, ModelCard] = {}
+    for model, given in provider.models.items():
+        known = known_card(server, f"{name}/{model}")
+        cards[model] = ModelCard(
+            name=known.name,
+            context_tokens=given.context_tokens or known.context_tokens,
+            encoding=given.encoding or known.encoding,
+            price_in=given.price_in,
+            price_cached=given.price_cached,
+            price_out=given.price_out,
+        )
+    return replace(server, cards=cards)
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncGenerator[App]:
+    """A running installation: database migrated (SQLite) or checked, personalities compiled, worker at work.
+
+    Raises ConfigError, StorageError, or PersonalityError with every diagnostic where a personality does not
+    pass the check.
+    """
+    result = check_all(settings)
+    if result.errors:
+        raise PersonalityError(result.text(), hint="mend these, then run `cozy check`")
+    async with AsyncExitStack() as stack:
+        url = settings.database.url
+        if url.startswith("sqlite"):
+            await upgrade(url)
+        database = await stack.enter_async_context(open_database(url))
+        await check_migrated(database)
+        clients = await stack.enter_async_context(openai_clients())
+        llm = LLMRouter(providers_of(settings, clients))
+        extractor = Extractor(llm)
+        store, tools = SqlStore(database), BuiltinTools(timezone=settings.tools.timezone)
+        memories, profiles = SqlMemories(database, extractor), SqlProfiles(database, extractor)
+        worker = Worker(
+            SqlOutbox(database),
+            learning(memories, profiles),
+            lease_s=settings.workers.lease_s,
+            max_attempts=settings.workers.max_attempts,
+        )
+        knowledge = SqlKnowledge(database)
+        ports = Ports(
+            llm=llm,
+            tools=tools,
+            knowledge=knowledge,
+            profiles=profiles,
+            memories=memories,
+            store=store,
+            tokens=await open_counter(settings.paths.data),
+            wake_workers=worker.wake,
+        )
+        library = Library(compile_all(result, settings, tools))
+        engine = await stack.enter_async_context(open_engine(library, ports))
+        app = App(settings, engine, store, knowledge, memories, profiles, tools, worker)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            yield app
+            tasks.cancel_scope.cancel()
+        await worker.drain(DRAIN_S)

@@ -1,0 +1,71 @@
+"""`cozy`: each command's module is loaded when the command is called, so that help stays quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+import cozy
+
+# name → (module, attribute, help): help stands here so that listing commands loads none of them
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "chat": ("chat", "chat", "Talk to a personality"),
+    "new": ("new", "new", "Write a commented personality to start from"),
+    "check": ("check", "check", "Find every problem in personalities and pipelines"),
+    "explain": ("explain", "explain", "Tell the long story of a diagnostic code"),
+    "render": ("render", "render", "Print the exact prompt, without calling a model"),
+    "graph": ("graph", "graph", "Draw a personality's stages"),
+    "test": ("test", "test", "Run pipeline fixtures and show what changed"),
+    "knowledge": ("knowledge", "knowledge", "Add, list, search and remove documents"),
+    "memory": ("memory", "memory", "List, search, edit and forget what users have told"),
+    "tokens": ("tokens", "tokens", "Show how tokens are counted, install an encoding"),
+    "db": ("db", "db", "Look after the database"),
+    "schema": ("schema", "schema", "Write the JSON Schemas for editors"),
+}
+
+
+class LazyGroup(click.Group):
+    """Finds a command by name and imports its module only then."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        return getattr(import_module(f"cozy.cli.{module}"), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from cozy.errors import did_you_mean
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command `{args[0]}`; {did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cozy.__version__, prog_name="cozy")
+def app() -> None:
+    """A chat engine whose personalities are pipelines written in YAML."""
+
+
+def main() -> None:
+    """Run the command line; an error that a user can meet is told in words, with exit code 1."""
+    from cozy.errors import CozyError
+
+    try:
+        app()
+    except CozyError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        sys.exit(141)

@@ -1,0 +1,37 @@
+# Daily commands; `just` alone lists them.
+
+default:
+    @just --list
+
+# a virtual environment with everything for development
+setup:
+    python3 -m venv .venv
+    .venv/bin/pip install -c constraints.txt -e '.[dev]'
+
+# talk to a personality
+chat *ARGS:
+    .venv/bin/cozy chat {{ARGS}}
+
+# every test, on both databases
+test *ARGS:
+    .venv/bin/pytest -n 2 {{ARGS}}
+
+# ruff, pyright, and the shipped personalities
+check:
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    .venv/bin/pyright
+    .venv/bin/cozy check
+
+# write what is generated: schemas, reference
+generate:
+    .venv/bin/cozy schema --write
+
+# how long things take
+bench:
+    .venv/bin/python tests/bench/bench_runner.py
+    .venv/bin/python tests/bench/bench_llm_stream.py
+
+# what CI runs
+ci:
+    .ci/run
