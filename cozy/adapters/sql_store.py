@@ -1,0 +1,352 @@
+"""Sessions and messages in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from sqlalchemy import Connection, Executable, bindparam, exists, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from cozy.errors import NotFound
+from cozy.ports.store import Session, StoredMessage, TurnRecord
+from cozy.storage.database import Database
+from cozy.storage.schema import utc_now
+from cozy.storage.tables import messages, outbox, sessions, users
+from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
+
+_NO_TURN = TurnId(UUID(int=0))
+_DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
+
+_OWNED = (
+    sessions.c.id == bindparam("session"),
+    sessions.c.user_id == bindparam("user"),
+    sessions.c.deleted_at.is_(None),
+)
+_SESSION_COLUMNS = (
+    sessions.c.id,
+    sessions.c.user_id,
+    sessions.c.personality_id,
+    sessions.c.title,
+    sessions.c.message_count,
+    sessions.c.total_tokens,
+    sessions.c.last_message_at,
+    sessions.c.created_at,
+    sessions.c.metadata,
+)
+_SESSION = select(*_SESSION_COLUMNS).where(*_OWNED)
+_SESSIONS = (
+    select(*_SESSION_COLUMNS)
+    .where(sessions.c.user_id == bindparam("user"), sessions.c.deleted_at.is_(None))
+    .order_by(func.coalesce(sessions.c.last_message_at, sessions.c.created_at).desc(), sessions.c.id)
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
+)
+_MESSAGE_COLUMNS = (
+    messages.c.role,
+    messages.c.content,
+    messages.c.tool_calls,
+    messages.c.tool_call_id,
+    messages.c.reasoning,
+    messages.c.parts,
+    messages.c.tokens,
+)
+_ROW_COLUMNS = (
+    messages.c.id,
+    messages.c.session_id,
+    messages.c.turn_id,
+    messages.c.position,
+    messages.c.metadata,
+    messages.c.created_at,
+)
+_LAST = (
+    messages.c.session_id == bindparam("session"),
+    messages.c.deleted_at.is_(None),
+    exists(select(sessions.c.id).where(*_OWNED)),
+)
+_HISTORY = (
+    select(*_MESSAGE_COLUMNS)
+    .where(*_LAST, messages.c.turn_id != bindparam("without"))
+    .order_by(messages.c.position.desc())
+    .limit(bindparam("limit"))
+)
+_MESSAGES = (
+    select(*_MESSAGE_COLUMNS, *_ROW_COLUMNS)
+    .where(*_LAST)
+    .order_by(messages.c.position.desc())
+    .limit(bindparam("limit"))
+)
+_USER = select(users.c.id).where(users.c.username == bindparam("username"))
+
+# the row's lock is held until the commit: positions are given to one turn at a time
+_COUNT_TURN = (
+    update(sessions)
+    .where(*_OWNED)
+    .values(
+        message_count=sessions.c.message_count + bindparam("count"),
+        total_tokens=sessions.c.total_tokens + bindparam("spent"),
+        next_position=sessions.c.next_position + bindparam("count"),
+        last_message_at=bindparam("now"),
+        updated_at=bindparam("now"),
+    )
+    .returning(sessions.c.next_position)
+)
+_RETRACT = (
+    update(messages)
+    .where(
+        messages.c.session_id == bindparam("session"),
+        messages.c.turn_id == bindparam("turn"),
+        messages.c.deleted_at.is_(None),
+    )
+    .values(deleted_at=bindparam("now"))
+)
+_UNCOUNT = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("session"))
+    .values(message_count=sessions.c.message_count - bindparam("count"))
+)
+_INSERT_MESSAGES = {
+    name: dialect.insert(messages).on_conflict_do_nothing(index_elements=["id"]).returning(messages.c.id)
+    for name, dialect in _DIALECTS.items()
+}
+_INSERT_JOBS = {
+    name: dialect.insert(outbox).on_conflict_do_nothing(index_elements=["id"])
+    for name, dialect in _DIALECTS.items()
+}
+_INSERT_USER = {
+    name: dialect.insert(users).on_conflict_do_nothing(index_elements=["username"])
+    for name, dialect in _DIALECTS.items()
+}
+
+
+class _SavedBeforeError(Exception):
+    """This turn is on disk already."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStore:
+    """Fills the Store port."""
+
+    database: Database
+
+    async def user(self, username: str) -> UserId:
+        def find(connection: Connection) -> UUID | None:
+            return connection.execute(_USER, {"username": username}).scalar()
+
+        def make(connection: Connection) -> UUID:
+            now = utc_now()
+            row = {
+                "id": uuid4(),
+                "username": username,
+                "role": "user",
+                "status": "active",
+                "created_at": now,
+                "updated_at": now,
+            }
+            connection.execute(_INSERT_USER[self.database.dialect], row)
+            return connection.execute(_USER, {"username": username}).scalar_one()
+
+        return UserId(await self.database.read(find) or await self.database.write(make))
+
+    async def create_session(
+        self, user_id: UserId, personality_id: str, *, title: str | None = None
+    ) -> Session:
+        session = Session(
+            id=SessionId(uuid4()),
+            user_id=user_id,
+            personality_id=personality_id,
+            title=title,
+            message_count=0,
+            total_tokens=0,
+            last_message_at=None,
+            created_at=utc_now(),
+        )
+
+        def work(connection: Connection) -> None:
+            row = asdict(session) | {"next_position": 0, "updated_at": session.created_at}
+            try:
+                connection.execute(insert(sessions), row)
+            except IntegrityError as error:
+                raise NotFound("user", user_id) from error
+
+        await self.database.write(work)
+        return session
+
+    async def session(self, user_id: UserId, session_id: SessionId) -> Session:
+        return await self.database.read(lambda connection: _session(connection, user_id, session_id))
+
+    async def sessions(self, user_id: UserId, *, limit: int = 20, offset: int = 0) -> Sequence[Session]:
+        values = {"user": user_id, "limit": limit, "offset": offset}
+        rows = await self.database.read(lambda connection: connection.execute(_SESSIONS, values).all())
+        return [Session(*row) for row in rows]
+
+    async def rename_session(self, user_id: UserId, session_id: SessionId, title: str) -> None:
+        await self._change(user_id, session_id, {"title": title})
+
+    async def delete_session(self, user_id: UserId, session_id: SessionId) -> None:
+        await self._change(user_id, session_id, {"deleted_at": utc_now()})
+
+    async def _change(self, user_id: UserId, session_id: SessionId, values: Mapping[str, Any]) -> None:
+        change = update(sessions).where(*_OWNED).values(updated_at=utc_now(), **values)
+
+        def work(connection: Connection) -> None:
+            if not connection.execute(change, {"session": session_id, "user": user_id}).rowcount:
+                raise NotFound("session", session_id)
+
+        await self.database.write(work)
+
+    async def history(
+        self, user_id: UserId, session_id: SessionId, *, limit: int, without: TurnId | None = None
+    ) -> Sequence[Message]:
+        rows = await self._last(_HISTORY, user_id, session_id, limit, {"without": without or _NO_TURN})
+        last = [_message(*row) for row in rows]
+        start = 0
+        while start < len(last) and last[start].role == "tool":  # its call was cut off
+            start += 1
+        return last[start:]
+
+    async def messages(
+        self, user_id: UserId, session_id: SessionId, *, limit: int | None = None
+    ) -> Sequence[StoredMessage]:
+        count = sys.maxsize if limit is None else limit
+        return [_stored(row) for row in await self._last(_MESSAGES, user_id, session_id, count, {})]
+
+    async def _last(
+        self,
+        statement: Executable,
+        user_id: UserId,
+        session_id: SessionId,
+        limit: int,
+        values: Mapping[str, Any],
+    ) -> Sequence[Sequence[Any]]:
+        """What `statement` gives newest first, oldest first; no rows may mean that there is no session."""
+        values = {"session": session_id, "user": user_id, "limit": max(limit, 0), **values}
+
+        def work(connection: Connection) -> Sequence[Sequence[Any]]:
+            rows = connection.execute(statement, values).all()
+            if not rows:
+                _session(connection, user_id, session_id)
+            return rows[::-1]
+
+        return await self.database.read(work)
+
+    async def summary(self, user_id: UserId, session_id: SessionId) -> str:
+        session = await self.session(user_id, session_id)
+        return str(session.metadata.get("summary", ""))
+
+    async def save_turn(self, record: TurnRecord) -> None:
+        now = utc_now()
+        rows = _message_rows(record, now)
+        jobs = _job_rows(record, now)
+
+        def work(connection: Connection) -> None:
+            if record.session_id is not None:
+                self._save_messages(connection, record, rows, now)
+            if jobs:
+                connection.execute(_INSERT_JOBS[self.database.dialect], jobs)
+
+        try:
+            await self.database.write(work)
+        except _SavedBeforeError:
+            return
+
+    def _save_messages(
+        self, connection: Connection, record: TurnRecord, rows: Sequence[dict[str, Any]], now: datetime
+    ) -> None:
+        values = {
+            "session": record.session_id,
+            "user": record.user_id,
+            "count": len(rows),
+            "spent": record.tokens,
+            "now": now,
+        }
+        end = connection.execute(_COUNT_TURN, values).scalar()
+        if end is None:
+            raise NotFound("session", record.session_id)
+        if not rows:
+            return
+        if record.retry_of is not None:
+            turn = {"session": record.session_id, "turn": record.retry_of, "now": now}
+            gone = connection.execute(_RETRACT, turn).rowcount
+            connection.execute(_UNCOUNT, {"session": record.session_id, "count": gone})
+        placed = [row | {"position": end - len(rows) + place} for place, row in enumerate(rows)]
+        if len(connection.execute(_INSERT_MESSAGES[self.database.dialect], placed).all()) < len(rows):
+            raise _SavedBeforeError  # takes the counters back too
+
+
+def _session(connection: Connection, user_id: UserId, session_id: SessionId) -> Session:
+    row = connection.execute(_SESSION, {"session": session_id, "user": user_id}).first()
+    if row is None:
+        raise NotFound("session", session_id)
+    return Session(*row)
+
+
+def _message(
+    role: Any,
+    content: str,
+    tool_calls: Sequence[Mapping[str, str]] | None,
+    tool_call_id: str | None,
+    reasoning: str | None,
+    parts: Sequence[Mapping[str, Any]] | None,
+    tokens: int | None,
+) -> Message:
+    return Message(
+        role,
+        content,
+        tuple(ToolCall(**call) for call in tool_calls) if tool_calls else (),
+        tool_call_id,
+        reasoning,
+        tuple(parts) if parts else (),
+        tokens,
+    )
+
+
+def _stored(row: Sequence[Any]) -> StoredMessage:
+    own = len(_MESSAGE_COLUMNS)
+    id_, session_id, turn_id, position, metadata, created_at = row[own:]
+    return StoredMessage(id_, session_id, turn_id, position, _message(*row[:own]), metadata, created_at)
+
+
+def _message_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:
+    """One row a message, without its position. The id follows from the turn: twice written is once."""
+    last = len(record.messages) - 1
+    return [
+        {
+            "id": uuid5(record.turn_id, str(place)),
+            "session_id": record.session_id,
+            "user_id": record.user_id,
+            "turn_id": record.turn_id,
+            "role": message.role,
+            "status": record.status,
+            "content": message.content,
+            "tool_calls": [asdict(call) for call in message.tool_calls] or None,
+            "tool_call_id": message.tool_call_id,
+            "reasoning": message.reasoning,
+            "parts": [dict(part) for part in message.parts] or None,
+            "tokens": message.tokens,
+            "metadata": dict(record.metadata) if place == last else {},
+            "created_at": now,
+        }
+        for place, message in enumerate(record.messages)
+    ]
+
+
+def _job_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": job.id,
+            "user_id": job.user_id,
+            "target": job.target,
+            "payload": dict(job.payload),
+            "state": "queued",
+            "attempts": 0,
+            "due_at": now,
+            "created_at": now,
+        }
+        for job in record.jobs
+    ]

@@ -1,0 +1,43 @@
+"""`cozy db`: the database's tables."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the database up to this version's tables."""
+    import anyio
+
+    from cozy.settings import load_settings
+    from cozy.storage import migrate
+
+    async def work(url: str) -> None:
+        before, head = await migrate.current(url)
+        if await migrate.upgrade(url):
+            click.echo(f"upgraded from {before or 'nothing'} to {head}", err=True)
+        else:
+            click.echo(f"up to date at {head}", err=True)
+
+    anyio.run(work, load_settings().database.url)
+
+
+@db.command()
+def status() -> None:
+    """Tell which revision the database has; exits with 1 where it is not this version's."""
+    import anyio
+
+    from cozy.settings import load_settings
+    from cozy.storage import migrate
+
+    have, head = anyio.run(migrate.current, load_settings().database.url)
+    click.echo(have or "empty")
+    if have != head:
+        click.echo(f"this version needs {head}: run `cozy db upgrade`", err=True)
+        raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""The database under the adapters: engine and transactions, tables, the outbox, migrations."""

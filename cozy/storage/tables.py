@@ -1,0 +1,138 @@
+"""Users, sessions, messages, the outbox and the audit trail; `migrations/` follows this file."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from cozy.storage.schema import Json, StoredText, UtcDateTime, Uuid, metadata
+
+_ALIVE = text("deleted_at IS NULL")
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("username", StoredText, nullable=False, unique=True),
+    Column("email", StoredText, unique=True),
+    Column("password_hash", StoredText),
+    Column("role", StoredText, nullable=False),
+    Column("status", StoredText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("role IN ('user', 'admin')", name="role"),
+    CheckConstraint("status IN ('active', 'disabled')", name="status"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("personality_id", StoredText, nullable=False),
+    Column("title", StoredText),
+    # of the messages that are alive
+    Column("message_count", Integer, nullable=False),
+    # of every turn, those that were said again included: they were paid for
+    Column("total_tokens", BigInteger, nullable=False),
+    # the place of the next message: taken under the row's lock, so that turns never interleave
+    Column("next_position", Integer, nullable=False),
+    Column("last_message_at", UtcDateTime),
+    Column("metadata", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("deleted_at", UtcDateTime),
+    CheckConstraint("message_count >= 0", name="message_count"),
+    Index("ix_sessions_alive", "user_id", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id"), nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("turn_id", Uuid, nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("role", StoredText, nullable=False),
+    Column("status", StoredText, nullable=False),
+    Column("content", StoredText, nullable=False),
+    Column("tool_calls", Json),
+    Column("tool_call_id", StoredText),
+    Column("reasoning", StoredText),
+    Column("parts", Json),
+    Column("tokens", Integer),
+    Column("metadata", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("deleted_at", UtcDateTime),
+    CheckConstraint("role IN ('system', 'user', 'assistant', 'tool')", name="role"),
+    CheckConstraint("status IN ('complete', 'interrupted', 'failed')", name="status"),
+    # the order of a session, and the way to its last messages
+    Index(
+        "ix_messages_alive",
+        "session_id",
+        "position",
+        unique=True,
+        sqlite_where=_ALIVE,
+        postgresql_where=_ALIVE,
+    ),
+)
+
+_QUEUED, _LEASED, _DONE = text("state = 'queued'"), text("state = 'leased'"), text("state = 'done'")
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # the order in which jobs were written; clocks of several replicas do not tell it
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("target", StoredText, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("state", StoredText, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("leased_until", UtcDateTime),
+    Column("last_error", StoredText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("id"),
+    CheckConstraint("state IN ('queued', 'leased', 'done', 'dead')", name="state"),
+    CheckConstraint("(state = 'leased') = (leased_until IS NOT NULL)", name="lease"),
+    # at most one is being done for a user and target, whoever claims at the same moment
+    Index(
+        "ix_outbox_leased", "user_id", "target", unique=True, sqlite_where=_LEASED, postgresql_where=_LEASED
+    ),
+    Index("ix_outbox_queued", "seq", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+    Index("ix_outbox_earlier", "user_id", "target", "seq", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+    Index("ix_outbox_done", "finished_at", sqlite_where=_DONE, postgresql_where=_DONE),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("request_id", StoredText),
+    # no foreign keys: what happened is told even of users and sessions that are gone
+    Column("user_id", Uuid),
+    Column("session_id", Uuid),
+    Column("personality_id", StoredText),
+    Column("event_type", StoredText, nullable=False),
+    Column("level", StoredText, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("previous_hash", StoredText),
+    Column("signature", StoredText),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    CheckConstraint("level IN ('debug', 'info', 'warning', 'error', 'critical')", name="level"),
+    Index("ix_audit_events_user_id", "user_id", "created_at"),
+    Index("ix_audit_events_request_id", "request_id"),
+)

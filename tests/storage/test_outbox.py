@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
+from sqlalchemy import select, update
+
+from cozy.adapters.sql_store import SqlStore
+from cozy.ports.store import Job, LeasedJob, TurnRecord
+from cozy.storage import outbox as module
+from cozy.storage.database import Database, open_database
+from cozy.storage.outbox import SqlOutbox
+from cozy.storage.schema import utc_now
+from cozy.storage.tables import outbox
+from cozy.turn import TurnId, UserId
+from tests.databases import plan_of
+
+LEASE_S = 60.0
+
+
+class Desk:
+    """Jobs are handed in here, and looked at."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.store = SqlStore(database)
+        self.outbox = SqlOutbox(database)
+
+    async def hand_in(self, user: UserId, *names: str, target: str = "memory") -> list[UUID]:
+        """One turn that leaves a job for each name, in this order."""
+        jobs = tuple(Job(uuid4(), target, user, {"name": name}) for name in names)
+        await self.store.save_turn(
+            TurnRecord(TurnId(uuid4()), user, None, "default", (), "complete", 0, {}, jobs)
+        )
+        return [job.id for job in jobs]
+
+    async def claim(self, limit: int = 10, lease_s: float = LEASE_S) -> list[str]:
+        return names(await self.outbox.claim(limit=limit, lease_s=lease_s))
+
+    async def row(self, job_id: UUID) -> dict[str, object]:
+        statement = select(outbox).where(outbox.c.id == job_id)
+        return await self.database.read(lambda c: dict(c.execute(statement).mappings().one()))
+
+
+def names(leased: Sequence[LeasedJob]) -> list[str]:
+    return [str(item.job.payload["name"]) for item in leased]
+
+
+@pytest.fixture
+async def desk(database: Database) -> Desk:
+    return Desk(database)
+
+
+@pytest.fixture
+async def ada(desk: Desk) -> UserId:
+    return await desk.store.user("ada")
+
+
+@pytest.fixture
+async def ming(desk: Desk) -> UserId:
+    return await desk.store.user("小明")
+
+
+async def test_an_empty_outbox_gives_nothing(desk: Desk) -> None:
+    assert await desk.claim() == []
+    assert await desk.outbox.depth() == 0
+
+
+async def test_a_job_comes_back_as_it_was_handed_in(desk: Desk, ada: UserId) -> None:
+    payload = {"user": "我叫小明😀", "nested": {"numbers": [1, 2.5, None, True]}, "name": "n"}
+    job = Job(uuid4(), "profile", ada, payload)
+    await desk.store.save_turn(
+        TurnRecord(TurnId(uuid4()), ada, None, "default", (), "complete", 0, {}, (job,))
+    )
+    assert list(await desk.outbox.claim(limit=1, lease_s=LEASE_S)) == [LeasedJob(job, 1)]
+
+
+async def test_one_job_at_a_time_for_a_user_and_target_in_the_order_of_writing(
+    desk: Desk, ada: UserId
+) -> None:
+    first, second, third = await desk.hand_in(ada, "first", "second", "third")
+    done: list[str] = []
+    for job_id in (first, second, third):
+        done += await desk.claim()
+        assert await desk.claim() == []
+        await desk.outbox.done(job_id)
+    assert done == ["first", "second", "third"]
+    assert await desk.outbox.depth() == 0
+
+
+async def test_other_users_and_targets_do_not_wait(desk: Desk, ada: UserId, ming: UserId) -> None:
+    await desk.hand_in(ada, "ada 1", "ada 2")
+    await desk.hand_in(ming, "ming 1")
+    await desk.hand_in(ada, "ada profile", target="profile")
+    assert await desk.claim(limit=2) == ["ada 1", "ming 1"]
+    assert await desk.claim(limit=2) == ["ada profile"]
+
+
+async def test_a_job_that_is_given_back_is_due_later_and_holds_up_those_behind_it(
+    desk: Desk, ada: UserId
+) -> None:
+    first, second = await desk.hand_in(ada, "first", "second")
+    assert await desk.claim() == ["first"]
+    await desk.outbox.retry(first, error="模型不在", after_s=3600)
+    assert await desk.claim() == []
+    assert (await desk.row(first))["last_error"] == "模型不在"
+    await _make_due(desk, first)
+    (again,) = await desk.outbox.claim(limit=10, lease_s=LEASE_S)
+    assert (again.job.id, again.attempts) == (first, 2)
+    await desk.outbox.done(first)
+    assert await desk.claim() == ["second"]
+    assert (await desk.row(second))["attempts"] == 1
+
+
+async def test_a_lease_that_ran_out_is_taken_again(desk: Desk, ada: UserId) -> None:
+    (job_id, _) = await desk.hand_in(ada, "first", "second")
+    assert await desk.claim(lease_s=0) == ["first"]  # its worker dies
+    (again,) = await desk.outbox.claim(limit=10, lease_s=LEASE_S)
+    assert (again.job.id, again.attempts) == (job_id, 2)
+    assert await desk.claim() == []
+
+
+async def test_a_buried_job_is_kept_and_holds_up_nobody(desk: Desk, ada: UserId) -> None:
+    first, _ = await desk.hand_in(ada, "first", "second")
+    assert await desk.claim() == ["first"]
+    await desk.outbox.bury(first, error="bad payload")
+    assert await desk.outbox.depth() == 1
+    assert await desk.claim() == ["second"]
+    row = await desk.row(first)
+    assert (row["state"], row["last_error"], row["payload"]) == ("dead", "bad payload", {"name": "first"})
+
+
+async def test_a_late_word_of_a_worker_that_lost_its_lease_changes_nothing(desk: Desk, ada: UserId) -> None:
+    (job_id,) = await desk.hand_in(ada, "first")
+    await desk.claim(lease_s=0)
+    await desk.claim()
+    await desk.outbox.done(job_id)
+    await desk.outbox.retry(job_id, error="late", after_s=0)
+    await desk.outbox.bury(job_id, error="late")
+    assert (await desk.row(job_id))["state"] == "done"
+    assert await desk.claim() == []
+
+
+async def test_a_job_written_twice_is_one_job_even_after_it_is_done(desk: Desk, ada: UserId) -> None:
+    job = Job(uuid4(), "memory", ada, {"name": "once"})
+    record = TurnRecord(TurnId(uuid4()), ada, None, "default", (), "complete", 0, {}, (job,))
+    await desk.store.save_turn(record)
+    await desk.store.save_turn(record)
+    assert await desk.outbox.depth() == 1
+    assert await desk.claim() == ["once"]
+    await desk.outbox.done(job.id)
+    await desk.store.save_turn(record)
+    assert await desk.claim() == []
+
+
+async def test_a_finished_job_is_forgotten_after_a_while_and_keeps_no_words_until_then(
+    desk: Desk, ada: UserId
+) -> None:
+    old, new, waiting = await desk.hand_in(ada, "old", "new", "waiting")
+    for job_id in (old, new):
+        await desk.claim()
+        await desk.outbox.done(job_id)
+        assert (await desk.row(job_id))["payload"] == {}
+    long_ago = utc_now() - module.KEPT_DONE - timedelta(minutes=1)
+    await _change(desk, old, finished_at=long_ago)
+    assert await desk.claim() == ["waiting"]
+    left = await desk.database.read(lambda c: c.execute(select(outbox.c.id)).scalars().all())
+    assert set(left) == {new, waiting}
+
+
+async def test_two_claimers_never_get_the_same_job(database_url: str) -> None:
+    users, jobs_each, claimed = 10, 6, list[str]()
+    async with open_database(database_url) as one, open_database(database_url) as other:
+        desk = Desk(one)
+        for number in range(users):
+            user = await desk.store.user(f"user {number}")
+            await desk.hand_in(user, *(f"{number}/{place}" for place in range(jobs_each)))
+
+        async def work(outbox: SqlOutbox) -> None:
+            while await outbox.depth():
+                leased = await outbox.claim(limit=3, lease_s=LEASE_S)
+                claimed.extend(names(leased))
+                assert len({item.job.user_id for item in leased}) == len(leased)
+                for item in leased:
+                    await outbox.done(item.job.id)
+
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                for database in (one, other):
+                    for _ in range(3):
+                        tasks.start_soon(work, SqlOutbox(database))
+    assert len(claimed) == len(set(claimed)) == users * jobs_each
+    for number in range(users):
+        mine = [name for name in claimed if name.startswith(f"{number}/")]
+        assert mine == sorted(mine)
+
+
+async def test_the_database_itself_refuses_a_second_lease_for_a_user_and_target(
+    desk: Desk, ada: UserId
+) -> None:
+    first, second = await desk.hand_in(ada, "first", "second")
+    await desk.claim()
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await _change(desk, second, state="leased", leased_until=utc_now())
+    assert (await desk.row(first))["state"] == "leased"
+
+
+async def test_claiming_goes_by_the_partial_indexes(desk: Desk, ada: UserId) -> None:
+    await desk.hand_in(ada, "one")
+    values = {"now": utc_now(), "limit": 10}
+    used = await desk.database.write(lambda connection: plan_of(connection, module._CHOOSE, values))
+    assert "ix_outbox_queued" in used or "ix_outbox_earlier" in used
+    assert "ix_outbox_leased" in used
+    assert "Seq Scan" not in used
+
+
+async def _make_due(desk: Desk, job_id: UUID) -> None:
+    await _change(desk, job_id, due_at=utc_now() - timedelta(seconds=1))
+
+
+async def _change(desk: Desk, job_id: UUID, **values: object) -> None:
+    statement = update(outbox).where(outbox.c.id == job_id).values(**values)
+    await desk.database.write(lambda connection: connection.execute(statement))
