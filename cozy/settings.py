@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -103,7 +103,7 @@ class ToolSettings(Part):
     allow: tuple[str, ...] = ()
     """Patterns of tools that personalities may use; none means all."""
     timezone: str = "local"
-    """For `current_time` when nobody names one; IANA name, or `local`."""
+    """For `current_time` when nobody names one: an IANA name, or `local`."""
 
 
 class WorkerSettings(Part):
@@ -134,7 +134,7 @@ class Settings(Part):
         return blake2b(self.model_dump_json(exclude={"root", "file"}).encode(), digest_size=6).hexdigest()
 
 
-# Providers that need no entry of their own: name → (address, environment variable of the key, model of `auto`)
+# Providers that need no entry: name → (address, environment variable of the key, model of `auto`)
 KNOWN_PROVIDERS: Mapping[str, tuple[str, str | None, str | None]] = {
     "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY", "gpt-4.1-mini"),
     "deepseek": ("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "deepseek-chat"),
@@ -215,16 +215,16 @@ def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
     if isinstance(value, str):
         return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replace, value)
     if isinstance(value, dict):
-        return {k: _expanded(v, env, file) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {k: _expanded(v, env, file) for k, v in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_expanded(v, env, file) for v in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_expanded(v, env, file) for v in cast("list[Any]", value)]
     return value
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in data.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")  # pyright: ignore[reportUnknownArgumentType]
+            yield from _leaves(cast("dict[str, Any]", value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
 
@@ -236,19 +236,18 @@ def _get(data: Mapping[str, Any], dotted: str) -> Any:
 
 
 def _with_environment(
-    written: dict[str, Any], env: Mapping[str, str], origins: dict[str, str]
+    written: Mapping[str, Any], env: Mapping[str, str], origins: dict[str, str]
 ) -> dict[str, Any]:
     """What the file says, and `COZY_<SECTION>_<KEY>` where it says nothing."""
-    merged = {k: dict(v) if isinstance(v, dict) else v for k, v in written.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    merged = dict(written)
     for section, field in Settings.model_fields.items():
         if not (isinstance(field.annotation, type) and issubclass(field.annotation, Part)):
             continue
         for key, leaf in field.annotation.model_fields.items():
-            name = f"COZY_{section}_{key}".upper()
-            dotted = f"{section}.{key}"
-            if name in env and dotted not in origins:
-                many = "tuple" in str(leaf.annotation)
-                merged.setdefault(section, {})[key] = _listed(env[name]) if many else env[name]
+            name, dotted = f"COZY_{section}_{key}".upper(), f"{section}.{key}"
+            if name in env and dotted not in origins and isinstance(merged.get(section, {}), dict):
+                value = _listed(env[name]) if get_origin(leaf.annotation) is tuple else env[name]
+                merged[section] = {**merged.get(section, {}), key: value}
                 origins[dotted] = name
     return merged
 
@@ -287,8 +286,8 @@ def _resolved(settings: Settings, env: Mapping[str, str]) -> Settings:
     root = settings.root.resolve()
     data = root / settings.paths.data
     paths = PathSettings(
-        personalities=(*(root / p for p in settings.paths.personalities), shipped("personalities")),
-        pipelines=(*(root / p for p in settings.paths.pipelines), shipped("pipelines")),
+        personalities=_search_path(root, settings.paths.personalities, shipped("personalities")),
+        pipelines=_search_path(root, settings.paths.pipelines, shipped("pipelines")),
         data=data,
     )
     providers = dict(settings.providers)
@@ -319,6 +318,11 @@ def _resolved(settings: Settings, env: Mapping[str, str]) -> Settings:
             "model": settings.model.model_copy(update={"default": _default_model(settings, providers, env)}),
         }
     )
+
+
+def _search_path(root: Path, own: tuple[Path, ...], last: Path) -> tuple[Path, ...]:
+    """Each folder once: in a checkout of Cozy the project's own folder is the shipped one."""
+    return tuple(dict.fromkeys((*(root / p for p in own), last)))
 
 
 def _default_model(

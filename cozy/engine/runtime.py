@@ -36,7 +36,7 @@ from cozy.events import (
     TurnFinished,
 )
 from cozy.ports import Ports
-from cozy.ports.llm import LLMRequest
+from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.store import Job
 from cozy.stages.base import NodeInfo, Persona
 from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
@@ -120,9 +120,16 @@ class TurnRun:
                     await self._chain(self.graph.roots[0], tasks)
             if self._scope.cancelled_caught and self._failure is None and not self._interrupted:
                 self._failure = Failure(None, TurnTimeout(self.graph.timeout_s))
+        except anyio.get_cancelled_exc_class():
+            self._interrupted = True  # not by us: the engine itself is being stopped
+            raise
         finally:
             try:
                 await self._finish()
+            except Exception:  # a bug in one turn's end is not the end of the other turns
+                _log.exception("turn of %s could not end", self.graph.id, extra=self._log_fields(""))
+                self._failure = Failure(None, None)
+                await self.reader.tell(self._last_event(self._partial(), self._trace()))
             finally:
                 self.reader.close()
                 self.done.set()
@@ -157,6 +164,9 @@ class TurnRun:
         except Exception as error:
             _log.exception("stage %s of %s failed", node.id, self.graph.id, extra=self._log_fields(node.id))
             return await self._failed(i, None, "INTERNAL_ERROR", type(error).__name__, context)
+        except anyio.get_cancelled_exc_class():
+            recording.ends[i] = perf_counter()
+            raise
         self._end(i, "done", value)
         await context.emit(StageFinished(node.id, perf_counter() - started))
         return True
@@ -246,7 +256,11 @@ class TurnRun:
         if reply is None or self._failure is not None:
             reply = self._partial()
             await self._settle(reply)
-        trace = self._trace()
+        requests = self.recording.requests
+        trace = self._trace(
+            cards={a.request.model: self.ports.llm.card(a.request.model) for a in requests},
+            prefixes=[self._prefix(a) for a in requests] if self.turn.session_id else (),
+        )
         # whether or not anybody still listens: what had to be kept is kept
         await self.reader.tell(self._last_event(reply, trace))
 
@@ -272,10 +286,12 @@ class TurnRun:
                 continue
             self.recording.starts[i] = self.recording.starts[i] or perf_counter()
             try:
-                with _Deadline(node.timeout_s or SETTLE_TIMEOUT_S, shield=True):
+                with _Deadline(timeout_s := node.timeout_s or SETTLE_TIMEOUT_S, shield=True):
                     settle: Any = node.stage
                     await settle.settle(partial, _Context(self, i, node.info))
                     self._end(i, "done", None)
+                    continue
+                raise StageTimeout(node.id, timeout_s)
             except Exception:
                 _log.exception("stage %s could not settle", node.id, extra=self._log_fields(node.id))
 
@@ -301,15 +317,15 @@ class TurnRun:
             tool_calls=reply.tool_calls,
         )
 
-    def _trace(self) -> Trace:
-        requests = self.recording.requests
-        cards = {a.request.model: self.ports.llm.card(a.request.model) for a in requests}
+    def _trace(
+        self, cards: Mapping[str, ModelCard] | None = None, prefixes: Sequence[PrefixReuse] = ()
+    ) -> Trace:
         return Trace(
             self.recording,
             self.graph,
             turn_id=str(self.turn.id),
-            cards=cards,
-            prefixes=[self._prefix(a) for a in requests] if self.turn.session_id else (),
+            cards=cards or {},
+            prefixes=prefixes,
             ended=perf_counter(),
         )
 

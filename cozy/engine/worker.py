@@ -61,7 +61,7 @@ class Worker:
         leased = await self._outbox.claim(limit=BATCH, lease_s=self._lease_s)
         async with anyio.create_task_group() as tasks:
             for job in leased:
-                tasks.start_soon(self._do, job)
+                tasks.start_soon(self._take, job)
         return len(leased)
 
     async def drain(self, within_s: float) -> int:
@@ -70,6 +70,12 @@ class Worker:
             while await self.work_once():
                 pass
         return await self._outbox.depth()
+
+    async def _take(self, leased: LeasedJob) -> None:
+        try:
+            await self._do(leased)
+        except StorageError as error:  # its lease runs out, and then it is taken again
+            _log.warning("the outbox cannot be written", extra={"code": error.code})
 
     async def _do(self, leased: LeasedJob) -> None:
         job = leased.job

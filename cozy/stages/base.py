@@ -67,6 +67,7 @@ _NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type
 
 Duration = Annotated[
     float,
+    "duration",
     BeforeValidator(_seconds),
     Field(gt=0, le=3600),
     WithJsonSchema(

@@ -26,7 +26,9 @@ class ModelSettings(Settings):
     seed: int | None = None
     """The same seed asks the server for the same answer."""
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    """Above 0 it turns to new subjects sooner."""
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    """Above 0 it repeats its words less."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
     """How long a reasoning model may think."""
     context_tokens: int | None = Field(default=None, ge=512)
