@@ -1,6 +1,7 @@
 """The composition root: Settings → adapters → Ports → Engine, as one async context manager.
 
-Only here are ports and what fills them known at once.
+Only here are ports and what fills them known at once. Databases and model servers are imported when an
+installation is opened: checking a file needs neither.
 """
 
 from __future__ import annotations
@@ -10,22 +11,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from cozy.adapters.builtin_tools import BuiltinTools
-from cozy.adapters.demo_llm import DemoLLM
-from cozy.adapters.extraction import Extractor
-from cozy.adapters.llm_router import LLMRouter
-from cozy.adapters.model_cards import known_card
-from cozy.adapters.model_servers import OpenAIServer
-from cozy.adapters.openai_clients import OpenAIClients, openai_clients
-from cozy.adapters.openai_llm import OpenAILLM
-from cozy.adapters.sql_knowledge import SqlKnowledge
-from cozy.adapters.sql_memory import SqlMemories
-from cozy.adapters.sql_profile import SqlProfiles
-from cozy.adapters.sql_store import SqlStore
-from cozy.adapters.token_counter import open_counter
 from cozy.dsl.check import CheckResult, check
 from cozy.dsl.project import Sources, read_project
 from cozy.dsl.world import World
@@ -40,12 +30,13 @@ from cozy.ports.knowledge import KnowledgeBase
 from cozy.ports.llm import LLM, ModelCard
 from cozy.ports.memory import Memories
 from cozy.ports.profile import Profiles
-from cozy.ports.store import Store
+from cozy.ports.store import Outbox, Store
 from cozy.ports.tools import Toolbox
 from cozy.settings import ProviderSettings, Settings
-from cozy.storage.database import open_database
-from cozy.storage.migrate import check_migrated, upgrade
-from cozy.storage.outbox import SqlOutbox
+
+if TYPE_CHECKING:
+    from cozy.adapters.model_servers import OpenAIServer
+    from cozy.adapters.openai_clients import OpenAIClients
 
 DRAIN_S = 10.0
 """How long leaving waits for jobs that turns have left; what is left then is done at the next start."""
@@ -92,6 +83,16 @@ def world_of(settings: Settings) -> World:
     )
 
 
+def named_encodings(settings: Settings) -> dict[str, str]:
+    """`provider/name` → the encoding that the configuration names for it."""
+    return {
+        f"{name}/{model}": card.encoding
+        for name, provider in settings.providers.items()
+        for model, card in provider.models.items()
+        if card.encoding
+    }
+
+
 def cache_folder() -> Path:
     """Where parsed files are kept between starts."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -108,6 +109,9 @@ def providers_of(
     settings: Settings, clients: OpenAIClients, environ: Mapping[str, str] = os.environ
 ) -> dict[str, LLM]:
     """Every provider that models may be named of."""
+    from cozy.adapters.demo_llm import DemoLLM
+    from cozy.adapters.openai_llm import OpenAILLM
+
     found: dict[str, LLM] = {"demo": DemoLLM()}
     for name, provider in settings.providers.items():
         found[name] = OpenAILLM(_server(name, provider, environ), clients)
@@ -115,6 +119,9 @@ def providers_of(
 
 
 def _server(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> OpenAIServer:
+    from cozy.adapters.model_cards import known_card
+    from cozy.adapters.model_servers import OpenAIServer
+
     server = OpenAIServer(
         name=name,
         base_url=provider.base_url or "",
@@ -146,42 +153,91 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
     Raises ConfigError, StorageError, or PersonalityError with every diagnostic where a personality does not
     pass the check.
     """
+    from cozy.adapters.encoding_files import EncodingFiles
+    from cozy.adapters.llm_router import LLMRouter
+    from cozy.adapters.openai_clients import openai_clients
+    from cozy.adapters.token_counter import TikTokenCounter
+
     result = check_all(settings)
     if result.errors:
         raise PersonalityError(result.text(), hint="mend these, then run `cozy check`")
     async with AsyncExitStack() as stack:
-        url = settings.database.url
-        if url.startswith("sqlite"):
-            await upgrade(url)
-        database = await stack.enter_async_context(open_database(url))
-        await check_migrated(database)
         clients = await stack.enter_async_context(openai_clients())
         llm = LLMRouter(providers_of(settings, clients))
-        extractor = Extractor(llm)
-        store, tools = SqlStore(database), BuiltinTools(timezone=settings.tools.timezone)
-        memories, profiles = SqlMemories(database, extractor), SqlProfiles(database, extractor)
+        stored = await stack.enter_async_context(open_storage(settings, llm))
+        tools = BuiltinTools(timezone=settings.tools.timezone)
+        tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
+        graphs = compile_all(result, settings, tools)
+        await tokens.load(*{name for graph in graphs for name in graph.persona.model.names})
         worker = Worker(
-            SqlOutbox(database),
-            learning(memories, profiles),
+            stored.outbox,
+            learning(stored.memories, stored.profiles),
             lease_s=settings.workers.lease_s,
             max_attempts=settings.workers.max_attempts,
         )
-        knowledge = SqlKnowledge(database)
         ports = Ports(
             llm=llm,
             tools=tools,
-            knowledge=knowledge,
-            profiles=profiles,
-            memories=memories,
-            store=store,
-            tokens=await open_counter(settings.paths.data),
+            knowledge=stored.knowledge,
+            profiles=stored.profiles,
+            memories=stored.memories,
+            store=stored.store,
+            tokens=tokens,
             wake_workers=worker.wake,
         )
-        library = Library(compile_all(result, settings, tools))
-        engine = await stack.enter_async_context(open_engine(library, ports))
-        app = App(settings, engine, store, knowledge, memories, profiles, tools, worker)
+        engine = await stack.enter_async_context(open_engine(Library(graphs), ports))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
-            yield app
+            yield App(
+                settings,
+                engine,
+                stored.store,
+                stored.knowledge,
+                stored.memories,
+                stored.profiles,
+                tools,
+                worker,
+            )
             tasks.cancel_scope.cancel()
         await worker.drain(DRAIN_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database fills."""
+
+    store: Store
+    outbox: Outbox
+    knowledge: KnowledgeBase
+    memories: Memories
+    profiles: Profiles
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings, llm: LLM) -> AsyncGenerator[Stored]:
+    """The database, brought up to date where it is SQLite's, and the engines embedded in it.
+
+    Raises StorageError.
+    """
+    from cozy.adapters.extraction import Extractor
+    from cozy.adapters.sql_knowledge import SqlKnowledge
+    from cozy.adapters.sql_memory import SqlMemories
+    from cozy.adapters.sql_profile import SqlProfiles
+    from cozy.adapters.sql_store import SqlStore
+    from cozy.storage.database import open_database
+    from cozy.storage.migrate import check_migrated, upgrade
+    from cozy.storage.outbox import SqlOutbox
+
+    url = settings.database.url
+    if url.startswith("sqlite"):
+        await upgrade(url)
+    async with open_database(url) as database:
+        await check_migrated(database)
+        extractor = Extractor(llm)
+        yield Stored(
+            SqlStore(database),
+            SqlOutbox(database),
+            SqlKnowledge(database),
+            SqlMemories(database, extractor),
+            SqlProfiles(database, extractor),
+        )

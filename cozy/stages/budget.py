@@ -29,8 +29,6 @@ DEFAULT_RESERVE = 1024
 
 SNIPPET_TOKENS = 4
 """What a template puts around a snippet: a dash, brackets, a line break."""
-TIGHT = 0.9
-"""From this share of the room on, the prompt is rendered and counted as it will be sent."""
 
 
 class BudgetSettings(StageSettings):
@@ -59,29 +57,34 @@ class Budget:
             self.settings.reserve_output or model.sampling.max_tokens or min(DEFAULT_RESERVE, window // 4)
         )
         room = min(window - reserve, self.settings.max_tokens or window)
-        joined = join(parts)
-        fixed = _fixed(joined, card.name, ctx)
+        fixed = _measured(system_text({}, ctx), "", card.name, ctx)
         if sum(fixed.values()) > room:
-            raise PromptTooLarge(sum(fixed.values()), room, fixed)
-        order: list[Section] = list(self.settings.keep)
-        order += [s for s in joined if s not in order]
-        available = room - sum(fixed.values())
+            raise _too_large(fixed, room)
+        joined = join(parts)
+        keep = self.settings.keep
+        order: list[Section] = [*keep, *(s for s in joined if s not in keep)]
+        costs, available = _costs(card.name, ctx), room - sum(fixed.values())
         while True:
-            kept, budgets = fit(joined, available, order, _costs(card.name, ctx))
-            used = sum(fixed.values()) + sum(b.kept for b in budgets)
-            if used <= room * TIGHT:
-                break
-            used = _rendered(kept, budgets, fixed, card.name, ctx)
+            kept, budgets = fit(joined, available, order, costs)
+            system, context = system_text(kept, ctx), context_text(kept, ctx)
+            measured = _measured(system, context, card.name, ctx)
+            used = sum(measured.values()) + sum(b.kept for b in budgets if b.section == "history")
             if used <= room:
                 break
-            if not any(len(part) for part in kept.values()):
-                raise PromptTooLarge(used, room, {**fixed, "context": used - sum(fixed.values())})
-            # what the template puts around the snippets is more than we took it for: cut at least one more
-            available = min(available, sum(b.kept for b in budgets)) - max(used - room, 1)
-        sections = (*(SectionBudget(name, tokens, tokens) for name, tokens in fixed.items()), *budgets)
+            held = sum(b.kept for b in budgets)
+            if not held:
+                raise _too_large(measured, room)
+            # what the templates put around the snippets is more than we took it for: cut at least one more
+            share = held / (used - sum(fixed.values()))
+            available = min(available, held) - max(1, int((used - room) * share))
+        whole: dict[Section, int] = {
+            **measured,
+            "message": fixed["message"],
+        }  # the context beside it is in its own sections
+        sections = (*(SectionBudget(name, tokens, tokens) for name, tokens in whole.items()), *budgets)
         report = BudgetReport(window, reserve, room, used, sections)
         ctx.note(budget=report)
-        return Budgeted(kept, report)
+        return Budgeted(kept, report, system, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +104,19 @@ def _costs(model: str, ctx: StageContext) -> Costs:
     return Costs(lambda m: message_tokens(m, model, ctx), snippet)
 
 
-def _fixed(parts: Mapping[ContextSection, ContextPart], model: str, ctx: StageContext) -> dict[Section, int]:
-    """What is never cut: the personality's prompt, its tools, the message."""
-    count = ctx.ports.tokens.count
-    tools = ctx.persona.tools_text
+def _measured(system: str, context: str, model: str, ctx: StageContext) -> dict[Section, int]:
+    """The tokens of everything but the history, as it will be sent."""
+    count, tools = ctx.ports.tokens.count, ctx.persona.tools_text
     return {
-        "system": count(system_text(parts, ctx), model) + MESSAGE_TOKENS,
+        "system": count(system, model) + MESSAGE_TOKENS if system else 0,
         "tools": count(tools, model) if tools else 0,
         # 3 more tokens open the reply
-        "message": count(ctx.turn.text, model) + 2 * MESSAGE_TOKENS,
+        "message": count(user_text(context, ctx.turn.text), model) + 2 * MESSAGE_TOKENS,
     }
 
 
-def _rendered(
-    parts: Mapping[ContextSection, ContextPart],
-    budgets: Sequence[SectionBudget],
-    fixed: Mapping[Section, int],
-    model: str,
-    ctx: StageContext,
-) -> int:
-    """The prompt's tokens, counted as it will be sent."""
-    count = ctx.ports.tokens.count
-    message = user_text(context_text(parts, ctx), ctx.turn.text)
-    history = sum(b.kept for b in budgets if b.section == "history")
-    system = count(system_text(parts, ctx), model) + MESSAGE_TOKENS
-    return system + fixed["tools"] + history + count(message, model) + 2 * MESSAGE_TOKENS
+def _too_large(sections: Mapping[Section, int], room: int) -> PromptTooLarge:
+    return PromptTooLarge(sum(sections.values()), room, {str(name): n for name, n in sections.items()})
 
 
 def join(parts: Sequence[ContextPart]) -> dict[ContextSection, ContextPart]:

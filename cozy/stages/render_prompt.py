@@ -27,7 +27,11 @@ class RenderPrompt:
     renders: ClassVar[tuple[str, ...]] = ("prompt", "voice_prompt", "context")
 
     async def run(self, context: Budgeted | Sequence[ContextPart], ctx: StageContext) -> Prompt:
-        parts = context.parts if isinstance(context, Budgeted) else join(context)
+        if isinstance(context, Budgeted):
+            parts, system, brought = context.parts, context.system, context.context
+        else:
+            parts = join(context)
+            system, brought = system_text(parts, ctx), context_text(parts, ctx)
         model = ctx.turn.model or ctx.persona.model.names[0]
         count = ctx.ports.tokens.count
         messages: list[Message] = []
@@ -38,7 +42,6 @@ class RenderPrompt:
             messages.extend(new)
             sections.append(PromptSection(section, first, len(messages) - 1, tokens))
 
-        system = system_text(parts, ctx)
         if system:
             add("system", [Message("system", system)], count(system, model) + MESSAGE_TOKENS)
         if ctx.persona.tools_text:
@@ -46,7 +49,6 @@ class RenderPrompt:
         history = parts["history"].messages if "history" in parts else ()
         if history:
             add("history", history, sum(message_tokens(m, model, ctx) for m in history))
-        brought = context_text(parts, ctx)
         text = user_text(brought, ctx.turn.text)
         # 3 more tokens open the reply
         add("message", [Message("user", text, parts=ctx.turn.parts)], count(text, model) + 2 * MESSAGE_TOKENS)

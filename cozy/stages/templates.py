@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import compress
 from typing import Any, Literal
 
 from jinja2 import ChainableUndefined, TemplateError, TemplateSyntaxError, nodes
@@ -228,23 +229,36 @@ class Template:
             ) from error
 
     @cached_property
-    def _spanned(self) -> tuple[Any, list[tuple[str, int]]]:
+    def _spanned(self) -> tuple[Any, list[tuple[str | None, int]]]:
         """The same template with each expression's output between marks, and what the marks stand for."""
         tree, _ = _parse(self.source)
-        sources: list[tuple[str, int]] = []
+        sources: list[tuple[str | None, int]] = []
         lines = self.source.splitlines()
+        computed = (nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.FilterBlock)
+        read = {id(o) for block in tree.find_all(computed) for o in block.find_all(nodes.Output)}
         for output in tree.find_all(nodes.Output):
+            if id(output) in read:  # the template goes on to compute with this text: no marks in it
+                continue
             for i, node in enumerate(output.nodes):
-                if not isinstance(node, nodes.TemplateData):
-                    sources.append((_expression_source(lines, node), node.lineno))
-                    head = nodes.Const(f"{_OPEN}{len(sources) - 1}{_MIDDLE}")
-                    output.nodes[i] = nodes.Concat([head, node, nodes.Const(_CLOSE)])
+                own = isinstance(node, nodes.TemplateData)
+                sources.append((None if own else _expression_source(lines, node), node.lineno))
+                head = nodes.Const(f"{_OPEN}{len(sources) - 1}{_MIDDLE}")
+                output.nodes[i] = nodes.Concat([head, node, nodes.Const(_CLOSE)])
         return _compiled(tree, self.source), sources
 
     def spans(self, variables: Mapping[str, Any]) -> list[Span]:
-        """The rendered text in pieces, each with the expression it came from."""
+        """What `render` gives, in pieces, each with the expression it came from."""
+        text = self.render(variables)
+        whole = [Span(text, None, 1)] if text else []
+        if self._constant is not None:
+            return whole
         template, sources = self._spanned
-        return list(_split(_tidy(template.render(variables)), sources))
+        try:
+            spans = _tidied(list(_split(template.render(variables), sources)))
+        except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError):
+            return whole
+        # to be sure: a text that marks have changed is shown without them
+        return spans if "".join(span.text for span in spans) == text else whole
 
 
 @lru_cache(
@@ -268,28 +282,55 @@ def _compiled(tree: nodes.Template, source: str) -> Any:
     return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, code, _ENVIRONMENT.make_globals(None))
 
 
+_BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
+
+
 def _tidy(text: str) -> str:
-    return re.sub(r"\n[ \t]*\n(?:[ \t]*\n)+", "\n\n", text).strip()
+    return _BLANK_LINES.sub("\n\n", text).strip()
+
+
+def _tidied(spans: list[Span]) -> list[Span]:
+    """The spans without what `_tidy` would take out of their text."""
+    text = "".join(span.text for span in spans)
+    keep = bytearray(b"\1") * len(text)
+    for blank in _BLANK_LINES.finditer(text):
+        keep[blank.start() + 1 : blank.end() - 1] = bytes(blank.end() - blank.start() - 2)
+    keep[: len(text) - len(text.lstrip())] = bytes(len(text) - len(text.lstrip()))
+    keep[len(text.rstrip()) :] = bytes(len(text) - len(text.rstrip()))
+    kept: list[Span] = []
+    at = 0
+    for span in spans:
+        end = at + len(span.text)
+        if left := "".join(compress(span.text, keep[at:end])):
+            kept.append(replace(span, text=left))
+        at = end
+    return kept
 
 
 def _expression_source(lines: list[str], node: nodes.Expr) -> str:
     """The expression as the author wrote it, as near as its line tells; else its first name."""
     line = lines[node.lineno - 1] if node.lineno <= len(lines) else ""
     written = re.findall(r"{{-?\s*(.*?)\s*-?}}", line)
-    name = next((n.name for n in node.find_all(nodes.Name)), None) or getattr(node, "name", "")
-    return next((w for w in written if re.search(rf"\b{re.escape(name)}\b", w)), name)
+    names = [n.name for n in (node, *node.find_all(nodes.Name)) if isinstance(n, nodes.Name)]
+    names += [n.attr for n in (node, *node.find_all(nodes.Getattr)) if isinstance(n, nodes.Getattr)]
+    for text in written if names else ():
+        if all(re.search(rf"\b{re.escape(name)}\b", text) for name in names):
+            return text
+    return next(iter(names), written[0] if len(written) == 1 else "")
 
 
-def _split(text: str, sources: list[tuple[str, int]]) -> Iterator[Span]:
-    line = 1
-    for piece in re.split(f"({_OPEN}[0-9]+{_MIDDLE}.*?{_CLOSE})", text, flags=re.DOTALL):
-        if piece.startswith(_OPEN):
-            index, _, value = piece[1:-1].partition(_MIDDLE)
-            expression, line = sources[int(index)]
-            if value:
-                yield Span(value, expression, line)
+def _split(text: str, sources: list[tuple[str | None, int]]) -> Iterator[Span]:
+    """The text between marks; where marks stand within marks, the outermost count."""
+    depth, index = 0, 0
+    for piece in re.split(f"({_OPEN}[0-9]+{_MIDDLE}|{_CLOSE})", text):
+        if piece.startswith(_OPEN) and piece.endswith(_MIDDLE):
+            depth += 1
+            if depth == 1:
+                index = int(piece[1:-1])
+        elif piece == _CLOSE:
+            depth -= 1
         elif piece:
-            yield Span(piece, None, line)
+            yield Span(piece, *(sources[index] if depth > 0 else (None, 1)))
 
 
 class Expression:

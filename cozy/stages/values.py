@@ -98,6 +98,10 @@ class Budgeted:
 
     parts: Mapping[ContextSection, ContextPart]
     report: BudgetReport
+    system: str = ""
+    """The system message, as it was measured."""
+    context: str = ""
+    """What stands beside the user's message, as it was measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,226 @@
+"""What templates name: does it exist there, has it that field, and does it stand where it costs nothing?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cozy.dsl.diagnostics import Diagnostic, Related, error, warning
+from cozy.dsl.kinds import ANYTHING, VARIABLE_KINDS, Kind, context_part, kind, member, values_of
+from cozy.dsl.texts import PERSONAL_TEXT, STAGE_TEXT, Text
+from cozy.dsl.wording import all_of, quoted
+from cozy.dsl.written import Entry, Resolved
+from cozy.errors import did_you_mean
+from cozy.stages.template_tree import ITEM, Reference
+from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
+from cozy.stages.values import ContextPart
+
+WELCOME = ("personality", "tools", "language", "channel", "now")
+"""What a welcome may name: it is said before there is a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a template may name."""
+
+    kinds: Mapping[str, Kind]
+    whole: bool = True
+    """Whether that is all; of a personality without a pipeline nobody knows the stages."""
+    stages: Collection[str] = ()
+    """The stages of the pipeline, those that cannot be named included."""
+
+    def of(self, reference: Reference) -> Collection[Hashable] | None:
+        """Every value that a reference can have; None: any."""
+        root = self.kinds.get(reference.name)
+        return values_of(root, reference.fields) if root else None
+
+
+def scope_of(text: Text, resolved: Resolved | None) -> Scope:
+    """What one template may name; without a pipeline, as far as that can be told."""
+    known = WELCOME if text.name == "welcome" else text.taken
+    kinds = {name: VARIABLE_KINDS[name] for name in known}
+    if text.name == "welcome":
+        return Scope(kinds)
+    if resolved is None:
+        return Scope(kinds, whole=False)
+    ids = [entry.id for entry in resolved.entries]
+    stages = {entry.id: value_kind(entry) for entry in resolved.entries if entry.id not in text.taken}
+    off = {stage.id: ANYTHING for stage in resolved.removed if stage.id not in text.taken}
+    return Scope({**off, **stages, **kinds}, stages=ids)
+
+
+def value_kind(entry: Entry) -> Kind:
+    """What is known of the value that a stage gives."""
+    if entry.info is None:
+        return ANYTHING
+    section = brings(entry)
+    return context_part(section) if section else kind(entry.info.gives)
+
+
+def brings(entry: Entry) -> str | None:
+    """The section of the context that a stage fetches, where that is known."""
+    if entry.info is None or not issubclass(entry.info.gives, ContextPart):
+        return None
+    section = getattr(entry.settings, "source", None)
+    return section if section in SECTION_VARIABLES else None
+
+
+def wrong_names(text: Text, scope: Scope) -> Iterator[Diagnostic]:
+    """Variables that do not exist, and fields that they do not have."""
+    told: set[str] = set()
+    for reference in text.compiled.references:
+        name = reference.name
+        if name in scope.kinds:
+            yield from _wrong_field(text, reference, scope)
+        elif scope.whole and name not in told:
+            told.add(name)
+            yield _unknown(text, reference, scope)
+
+
+def _unknown(text: Text, reference: Reference, scope: Scope) -> Diagnostic:
+    name, place = reference.name, text.variable(reference)
+    if name == "loop":
+        return error("CZ083", f"`{text.name}`: `loop` is known within `for` only", place)
+    if name in SECTION_VARIABLES and text.taken is STAGE_TEXT:
+        message = f"`{text.name}`: `{name}` is known in a personality's `prompt` and `context` only"
+        hint = f"name a stage that fetches it: `type: fetch_context` with `source: {name}`"
+        return error("CZ085", message, place, hint)
+    hint = did_you_mean(name, scope.kinds)
+    if name in VARIABLES:
+        return error("CZ083", f"`{text.name}`: there is no `{name}` yet: nobody has spoken", place, hint)
+    return error("CZ083", f"`{text.name}`: there is no variable `{name}`", place, hint)
+
+
+def _wrong_field(text: Text, reference: Reference, scope: Scope) -> Iterator[Diagnostic]:
+    here = scope.kinds[reference.name]
+    for i, field in enumerate(reference.fields):
+        there = member(here, field)
+        if there is None:
+            whose = _whose(reference.name, reference.fields[:i])
+            hint = did_you_mean(field, here.shown)
+            if i == 0 and reference.name in STAGE_TEXT and reference.name in scope.stages:
+                hint = (
+                    f"`{reference.name}` is a word of every template, so the stage of that id cannot be named"
+                )
+            is_ = "" if whose == f"`{here.name.removeprefix('a ')}`" else f" is {here.name} and"
+            message = f"`{text.name}`: {whose}{is_} has no `{field}`"
+            yield error("CZ084", message, text.field(reference, field), hint)
+            return
+        here = there
+
+
+def _whose(name: str, fields: Sequence[str]) -> str:
+    *most, last = [name, *fields]
+    return f"an item of `{'.'.join(most)}`" if last == ITEM else f"`{'.'.join([*most, last])}`"
+
+
+# -- what a personality's own templates show -----------------------------------------------------------
+
+
+def not_brought(texts: Sequence[Text], resolved: Resolved) -> Iterator[Diagnostic]:
+    """Parts of the context that a template shows, and no stage fetches."""
+    givers = [e for e in resolved.entries if e.info is None or issubclass(e.info.gives, ContextPart)]
+    brought = {brings(entry) for entry in givers}
+    if None in brought:  # a stage of which nobody knows what it brings
+        return
+    off = {stage.id for stage in resolved.removed}
+    told: set[str] = set()
+    for text in texts:
+        for reference in text.compiled.references:
+            name = reference.name
+            if name not in SECTION_VARIABLES or name in brought or name in told or text.name == "welcome":
+                continue
+            told.add(name)
+            hint = (
+                f"`{name}` is `off` here"
+                if name in off
+                else f"add a stage: `{name}:` with `type: fetch_context` and `source: {name}`"
+            )
+            message = (
+                f"`{text.name}` names `{name}`, which no stage of the pipeline fetches: it is always empty"
+            )
+            yield warning("CZ088", message, text.variable(reference), hint)
+
+
+def not_shown(texts: Sequence[Text], resolved: Resolved) -> Iterator[Diagnostic]:
+    """Parts of the context that are fetched, and that the personality's own `context` leaves out."""
+    context = next((text for text in texts if text.name == "context"), None)
+    if context is None:
+        return
+    named = {name for text in texts for name in text.compiled.names}
+    named |= {name for entry in resolved.entries for text in entry.texts for name in text.compiled.names}
+    unseen = [
+        entry.id
+        for entry in resolved.entries
+        if (section := brings(entry)) and section != "history" and not {section, entry.id} & named
+    ]
+    if unseen:
+        stages = all_of(quoted(unseen))
+        is_, it = ("is", "it") if len(unseen) == 1 else ("are", "them")
+        message = f"{stages} {is_} fetched, and `context` does not show {it}"
+        hint = f"name {it} in `context`, or leave {it} out: `{unseen[0]}: off`"
+        yield warning("CZ089", message, context.document.key(*context.path), hint)
+
+
+# -- prompt order is cache order -----------------------------------------------------------------------
+
+_CHANGES = {"slow": "changes from time to time", "turn": "changes with every turn"}
+
+
+def cache_order(texts: Sequence[Text], resolved: Resolved | None) -> Iterator[Diagnostic]:
+    """What changes, standing ahead of what does not: a model's server reads all behind it anew, uncached."""
+    stages = {entry.id for entry in resolved.entries} if resolved else set[str]()
+    for text in texts:
+        if text.name in ("prompt", "voice.prompt"):
+            yield from _changing_prompt(text, stages)
+        elif text.name == "context":
+            yield from _changing_ahead(text)
+
+
+def _steadiness(name: str) -> str:
+    return VARIABLES.get(name, "turn")
+
+
+def _changing_prompt(text: Text, stages: Collection[str]) -> Iterator[Diagnostic]:
+    told: set[str] = set()
+    for reference in text.compiled.references:
+        steadiness = _steadiness(reference.name)
+        known = reference.name in VARIABLES or reference.name in stages
+        if steadiness == "stable" or reference.name in told or not known:
+            continue
+        told.add(reference.name)
+        message = (
+            f"`{text.name}` names `{reference.name}`, which {_CHANGES[steadiness]}: "
+            "the history behind it cannot be reused"
+        )
+        yield warning("CZ090", message, text.variable(reference), "move it to `context`, which stands last")
+
+
+def _changing_ahead(text: Text) -> Iterator[Diagnostic]:
+    references = text.compiled.references
+    told: set[str] = set()
+    for i, slow in enumerate(references):
+        if _steadiness(slow.name) != "slow" or slow.name in {r.name for r in references[:i]}:
+            continue
+        ahead = next((r for r in references[:i] if _steadiness(r.name) == "turn"), None)
+        if ahead is None or ahead.name in told:
+            continue
+        told.add(ahead.name)
+        message = (
+            f"`{ahead.name}` changes with every turn, and stands ahead of `{slow.name}`, which seldom does"
+        )
+        hint = f"write `{slow.name}` first: what stands behind something new cannot be reused"
+        related = [Related(f"`{slow.name}` stands here", text.variable(slow))]
+        yield warning("CZ091", message, text.variable(ahead), hint, related)
+
+
+__all__ = [
+    "PERSONAL_TEXT",
+    "Scope",
+    "brings",
+    "cache_order",
+    "not_brought",
+    "not_shown",
+    "scope_of",
+    "wrong_names",
+]
