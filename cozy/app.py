@@ -168,7 +168,6 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
         tools = BuiltinTools(timezone=settings.tools.timezone)
         tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
         graphs = compile_all(result, settings, tools)
-        await tokens.load(*{name for graph in graphs for name in graph.persona.model.names})
         worker = Worker(
             stored.outbox,
             learning(stored.memories, stored.profiles),
@@ -188,6 +187,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
         engine = await stack.enter_async_context(open_engine(Library(graphs), ports))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
+            # loading an encoding takes a third of a second; estimates serve until it is there
+            tasks.start_soon(tokens.load, *{name for graph in graphs for name in graph.persona.model.names})
             yield App(
                 settings,
                 engine,

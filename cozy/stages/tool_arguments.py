@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, NoReturn, Protocol, cast
 
 from cozy.errors import ToolError, did_you_mean
@@ -136,13 +137,23 @@ def _encodable(value: object) -> bool:
 
 
 def _validator(spec: ToolSpec) -> Validator:
+    try:
+        schema = json.dumps(spec.parameters, default=dict)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ToolError(f"the schema of tool `{spec.name}` is not JSON: {_cut(str(error))}") from None
+    return _compiled(spec.name, schema)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(tool: str, schema_json: str) -> Validator:
+    """Checking a schema takes a millisecond, and hundreds of personalities name the same tools."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
     from referencing.jsonschema import EMPTY_REGISTRY
 
-    schema, registry = dict(spec.parameters), cast("Any", EMPTY_REGISTRY)
-    broken = f"the schema of tool `{spec.name}` is broken"
+    schema, registry = json.loads(schema_json), cast("Any", EMPTY_REGISTRY)
+    broken = f"the schema of tool `{tool}` is broken"
     if not isinstance(schema.get("$schema", ""), str):
         raise ToolError(f"{broken}: `$schema` must be a string")
     draft: Any = validator_for(schema, default=Draft202012Validator)

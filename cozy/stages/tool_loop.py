@@ -112,8 +112,8 @@ class ToolLoop:
         if tool is None:
             raise ToolError(f"there is no tool `{call.name}`", hint=did_you_mean(call.name, tools))
         arguments = tool.check(call.arguments)
-        turn = ctx.turn
-        caller = ToolCaller(turn.user_id, turn.session_id, turn.id, turn.personality_id, turn.language)
+        turn, language = ctx.turn, ctx.turn.language or ctx.persona.about.language or None
+        caller = ToolCaller(turn.user_id, turn.session_id, turn.id, turn.personality_id, language)
         timeout_s = self.settings.tool_timeout or tool.spec.timeout_s
         with anyio.move_on_after(timeout_s):
             return await ctx.ports.tools.call(call.name, arguments, caller)

@@ -1,0 +1,123 @@
+"""A stage's place in a turn, without an engine around it: what it says and notes is kept for the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from cozy.events import Event, StageDegraded, TextDelta
+from cozy.ports import Ports
+from cozy.ports.llm import LLMRequest, ModelCard
+from cozy.ports.store import Job
+from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
+from cozy.stages.prompting import default_context
+from cozy.stages.templates import Template
+from cozy.turn import SessionId, Turn, TurnId, UserId
+from cozy.usage import Usage
+
+ADA = UserId(UUID(int=1))
+MAIN = SessionId(UUID(int=2))
+FIRST = TurnId(UUID(int=3))
+
+
+class Characters:
+    """Counts a token a character, so that a test can count along."""
+
+    def __init__(self) -> None:
+        self.learned: list[tuple[str, int, Usage]] = []
+
+    def count(self, text: str, model: str) -> int:
+        return len(text)
+
+    def learn(self, model: str, estimated: int, usage: Usage) -> None:
+        self.learned.append((model, estimated, usage))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Models that nobody asks; only the size of their window is of interest."""
+
+    tokens: int
+
+    def card(self, model: str) -> ModelCard:
+        return ModelCard(model, self.tokens)
+
+
+def ports(**given: Any) -> Ports:
+    """Ports of which only the given ones, and counting, are there."""
+    names = ("llm", "tools", "knowledge", "profiles", "memories", "store")
+    nobody: Any = None
+    return Ports(**dict.fromkeys(names, nobody) | {"tokens": Characters()} | given)
+
+
+def persona(
+    prompt: str = "You are Mia.",
+    *,
+    context: str | None = None,
+    voice_prompt: str = "",
+    language: str = "en",
+    **facts: Any,
+) -> Persona:
+    given: dict[str, Any] = {
+        "about": About("mia", "Mia", "", language),
+        "prompt": Template(prompt, "mia.yaml: prompt"),
+        "context": Template(default_context(language) if context is None else context, "mia.yaml: context"),
+        "voice_prompt": Template(voice_prompt, "mia.yaml: voice.prompt") if voice_prompt else None,
+        "welcome": Template("", "mia.yaml: welcome"),
+        "client_system": "append",
+        "model": ModelChoice(("test/big",)),
+    }
+    return Persona(**given | facts)
+
+
+def turn(text: str = "tea?", **facts: Any) -> Turn:
+    given = {"user_id": ADA, "personality_id": "mia", "session_id": MAIN, "id": FIRST}
+    return Turn(**{"text": text} | given | facts)
+
+
+@dataclass
+class Seat:
+    """Fills StageContext."""
+
+    turn: Turn = field(default_factory=turn)
+    persona: Persona = field(default_factory=persona)
+    ports: Ports = field(default_factory=ports)
+    node: NodeInfo = field(default_factory=lambda: NodeInfo("here"))
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Values of earlier stages, by their ids."""
+    degraded: Sequence[StageDegraded] = ()
+    jobs: Callable[[Any], Sequence[Job]] = lambda reply: ()
+    events: list[Event] = field(default_factory=list[Event])
+    marks: list[str] = field(default_factory=list[str])
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    requests: list[tuple[LLMRequest, Usage]] = field(default_factory=list[tuple[LLMRequest, Usage]])
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        return {
+            "personality": self.persona.about,
+            "message": self.turn.text,
+            "turn": self.turn,
+            "channel": self.turn.channel,
+            "language": self.turn.language or self.persona.about.language,
+            **self.values,
+        }
+
+    @property
+    def spoken(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    async def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def mark(self, name: str, start: float, end: float) -> None:
+        assert start <= end
+        self.marks.append(name)
+
+    def note(self, **facts: Any) -> None:
+        self.notes.update(facts)
+
+    def asked(self, request: LLMRequest, usage: Usage) -> None:
+        self.requests.append((request, usage))

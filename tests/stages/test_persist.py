@@ -1,0 +1,192 @@
+"""What is on disk when a turn has ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from cozy.adapters.sql_store import SqlStore
+from cozy.errors import NoAnswer, NotFound
+from cozy.events import StageDegraded
+from cozy.ports.llm import LLMRequest
+from cozy.ports.store import Job
+from cozy.stages.persist import Persist, PersistSettings
+from cozy.stages.values import Generation, Reply
+from cozy.storage.database import open_database
+from cozy.storage.outbox import SqlOutbox
+from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
+from cozy.usage import Usage
+from tests.stages.seat import FIRST, Seat, ports, turn
+
+CALL = ToolCall("1", "clock", "{}")
+REPLY = Reply(
+    "noon",
+    (
+        Message("assistant", "", tool_calls=(CALL,)),
+        Message("tool", "12:00", tool_call_id="1"),
+        Message("assistant", "noon"),
+    ),
+    usage=Usage(100, 20),
+    model="test/big",
+    rounds=1,
+)
+
+
+@dataclass
+class Disk:
+    store: SqlStore
+    outbox: SqlOutbox
+    user: UserId
+    session: SessionId
+
+    def seat(self, **facts: Any) -> Seat:
+        said = turn(**{"text": "几点了", "user_id": self.user, "session_id": self.session} | facts)
+        return Seat(turn=said, ports=ports(store=self.store))
+
+    async def messages(self) -> list[tuple[str, str]]:
+        return [
+            (m.message.role, m.message.content) for m in await self.store.messages(self.user, self.session)
+        ]
+
+    async def facts(self) -> dict[str, Any]:
+        return dict((await self.store.messages(self.user, self.session))[-1].metadata)
+
+
+@pytest.fixture
+async def disk(sqlite_url: str) -> AsyncIterator[Disk]:
+    async with open_database(sqlite_url) as database:
+        store = SqlStore(database)
+        user = await store.user("ada")
+        session = await store.create_session(user, "mia")
+        yield Disk(store, SqlOutbox(database), user, session.id)
+
+
+def persist() -> Persist:
+    return Persist(PersistSettings(type="persist"))
+
+
+def job_of(here: Seat) -> Job:
+    return Job(uuid4(), "memory", here.turn.user_id, {"user": here.turn.text})
+
+
+async def test_the_users_message_and_the_answer_are_stored_with_calls_and_results(disk: Disk) -> None:
+    saved = await persist().run(REPLY, disk.seat())
+    assert (saved.status, saved.turn_id, saved.session_id) == ("complete", FIRST, disk.session)
+    assert await disk.messages() == [
+        ("user", "几点了"),
+        ("assistant", ""),
+        ("tool", "12:00"),
+        ("assistant", "noon"),
+    ]
+    session = await disk.store.session(disk.user, disk.session)
+    assert (session.message_count, session.total_tokens) == (4, 120)
+
+
+async def test_facts_about_the_answer_are_kept_with_it(disk: Disk) -> None:
+    here = disk.seat(channel="voice")
+    here.degraded = [StageDegraded("memory", "ENGINE_TIMEOUT", "stage `memory` did not end", 0.4)]
+    await persist().run(REPLY, here)
+    assert await disk.facts() == {
+        "model": "test/big",
+        "finish_reason": "stop",
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "channel": "voice",
+        "degraded": [{"stage": "memory", "code": "ENGINE_TIMEOUT"}],
+    }
+
+
+async def test_the_answer_of_a_model_that_nobody_loops_over_is_stored_as_it_is(disk: Disk) -> None:
+    said = Generation("你好", model="test/big", request=LLMRequest("test/big", ()), reasoning="a greeting")
+    await persist().run(said, disk.seat())
+    [_, answer] = await disk.store.messages(disk.user, disk.session)
+    assert answer.message == Message("assistant", "你好", reasoning="a greeting")
+
+
+async def test_a_turn_in_which_no_model_was_asked_is_not_stored_as_answered(disk: Disk) -> None:
+    with pytest.raises(NoAnswer):
+        await persist().run(Generation(), disk.seat())
+    assert await disk.messages() == []
+
+
+async def test_jobs_are_stored_with_the_turn(disk: Disk) -> None:
+    here = disk.seat()
+    job = job_of(here)
+    here.jobs = lambda reply: [job]
+    saved = await persist().run(REPLY, here)
+    assert saved.jobs == (job.id,)
+    assert [leased.job for leased in await disk.outbox.claim(limit=5, lease_s=1)] == [job]
+
+
+async def test_without_a_session_only_the_jobs_are_stored(disk: Disk) -> None:
+    here = disk.seat(session_id=None)
+    here.jobs = lambda reply: [job_of(here)]
+    saved = await persist().run(REPLY, here)
+    assert saved.session_id is None
+    assert (await disk.messages(), await disk.outbox.depth()) == ([], 1)
+
+
+async def test_without_a_session_and_without_jobs_nothing_is_stored(disk: Disk) -> None:
+    await persist().run(REPLY, disk.seat(session_id=None))
+    assert (await disk.messages(), await disk.outbox.depth()) == ([], 0)
+
+
+async def test_a_session_of_somebody_else_is_not_written_to(disk: Disk) -> None:
+    eve = await disk.store.user("eve")
+    with pytest.raises(NotFound):
+        await persist().run(REPLY, disk.seat(user_id=eve))
+    assert await disk.messages() == []
+
+
+@pytest.mark.parametrize(
+    ("partial", "status"),
+    [
+        pytest.param(
+            Reply("no", (Message("assistant", "no"),), "interrupted"), "interrupted", id="interrupted"
+        ),
+        pytest.param(
+            Reply("no", (Message("assistant", "no"),), "interrupted", error="ENGINE_TIMEOUT"),
+            "failed",
+            id="failed",
+        ),
+    ],
+)
+async def test_what_was_said_of_a_turn_that_was_cut_off_is_kept_and_teaches_nothing(
+    disk: Disk, partial: Reply, status: str
+) -> None:
+    here = disk.seat()
+    here.jobs = lambda reply: [job_of(here)]
+    saved = await persist().settle(partial, here)
+    assert (saved.status, saved.jobs) == (status, ())
+    assert await disk.messages() == [("user", "几点了"), ("assistant", "no")]
+    assert (await disk.facts()).get("error") == partial.error
+    assert await disk.outbox.depth() == 0
+
+
+async def test_a_turn_that_failed_before_a_word_keeps_the_users_message(disk: Disk) -> None:
+    await persist().settle(Reply(error="ENGINE_TIMEOUT"), disk.seat())
+    assert await disk.messages() == [("user", "几点了")]
+
+
+async def test_a_turn_that_is_said_again_takes_the_place_of_the_first_attempt(disk: Disk) -> None:
+    await persist().settle(Reply(error="ENGINE_TIMEOUT"), disk.seat())
+    again = TurnId(uuid4())
+    await persist().run(REPLY, disk.seat(id=again, retry_of=FIRST))
+    assert {m.turn_id for m in await disk.store.messages(disk.user, disk.session)} == {again}
+    assert (await disk.store.session(disk.user, disk.session)).message_count == 4
+
+
+async def test_the_same_turn_stored_twice_is_one_turn(disk: Disk) -> None:
+    for _ in range(2):
+        await persist().run(REPLY, disk.seat())
+    assert len(await disk.messages()) == 4
+
+
+async def test_pictures_of_the_user_are_kept_with_the_message(disk: Disk) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    await persist().run(REPLY, disk.seat(parts=(picture,)))
+    assert (await disk.store.messages(disk.user, disk.session))[0].message.parts == (picture,)

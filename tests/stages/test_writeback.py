@@ -1,0 +1,67 @@
+"""What a turn teaches, as jobs that are stored with it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from cozy.engine.worker import exchange_of
+from cozy.stages.values import Queued, Reply, Saved
+from cozy.stages.writeback import Writeback, WritebackSettings
+from cozy.turn import Message, TurnId
+from tests.stages.seat import FIRST, MAIN, Seat, ports, turn
+
+REPLY = Reply("你好，小明", model="demo/demo")
+
+
+def writeback(**settings: Any) -> Writeback:
+    return Writeback(WritebackSettings(type="writeback", **settings))
+
+
+def test_each_target_is_one_job_that_holds_the_exchange() -> None:
+    jobs = writeback().jobs(REPLY, Seat(turn=turn("我叫小明")))
+    assert [job.target for job in jobs] == ["memory", "profile"]
+    for job in jobs:
+        exchange = exchange_of(job)
+        assert (exchange.turn_id, exchange.session_id, exchange.model) == (FIRST, MAIN, "demo/demo")
+        assert exchange.messages == (Message("user", "我叫小明"), Message("assistant", "你好，小明"))
+
+
+def test_only_the_named_targets_are_taught() -> None:
+    assert [job.target for job in writeback(targets="profile").jobs(REPLY, Seat())] == ["profile"]
+
+
+def test_the_same_turn_gives_the_same_jobs_and_another_turn_others() -> None:
+    first, again = (writeback().jobs(REPLY, Seat()) for _ in range(2))
+    other = writeback().jobs(REPLY, Seat(turn=turn(id=TurnId(uuid4()))))
+    ids = [{job.id for job in jobs} for jobs in (first, again, other)]
+    assert ids[0] == ids[1]
+    assert ids[0].isdisjoint(ids[2])
+
+
+def test_a_turn_without_a_session_teaches_too() -> None:
+    [job, _] = writeback().jobs(REPLY, Seat(turn=turn(session_id=None)))
+    assert exchange_of(job).session_id is None
+
+
+def test_a_turn_without_words_teaches_nothing() -> None:
+    assert writeback().jobs(REPLY, Seat(turn=turn(" \n"))) == ()
+
+
+async def test_workers_are_told_once_the_jobs_are_on_disk() -> None:
+    woken: list[bool] = []
+    here = Seat(ports=ports(wake_workers=lambda: woken.append(True)))
+    job = uuid4()
+    assert await writeback().run(Saved(FIRST, MAIN, "complete", (job,)), here) == Queued((job,))
+    assert woken == [True]
+
+
+async def test_workers_are_left_alone_when_there_is_nothing_to_do() -> None:
+    woken: list[bool] = []
+    here = Seat(ports=ports(wake_workers=lambda: woken.append(True)))
+    assert await writeback().run(Saved(FIRST, MAIN, "complete"), here) == Queued()
+    assert woken == []
+
+
+def test_the_value_of_a_writeback_that_was_skipped_is_no_jobs() -> None:
+    assert writeback().empty() == Queued()
