@@ -62,11 +62,17 @@ def brought(content: str) -> Brought:
 def told(messages: Sequence[Message]) -> list[Fact]:
     """What the user said of themselves earlier in this conversation, the latest first."""
     own = (brought(m.content).words for m in reversed(messages) if m.role == "user")
-    return [
-        Fact(s.sub_topic if s.topic == "basic_info" else s.topic, s.sentence)
-        for words in own
-        for s in stated(words).statements
-    ]
+    return [fact for words in own for fact in said_of_oneself(words)]
+
+
+def said_of_oneself(words: str) -> list[Fact]:
+    """What a message states about who wrote it, and what it asks to have remembered."""
+    found = stated(words)
+    facts = (
+        Fact(s.sub_topic, s.content) if s.topic == "basic_info" else Fact("", s.sentence)
+        for s in found.statements
+    )
+    return [*facts, *(Fact("", note) for note in found.notes)]
 
 
 def best_passage(question: str, passages: Sequence[Quote]) -> Quote | None:

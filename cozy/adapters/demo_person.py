@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from cozy.adapters.demo_context import Fact, shared
 
+READ_CHARS = 1000
+"""A longer text is pasted, not asked."""
 MIN_SCORE = 0.34
 SHOWN = 8
 """Facts in one answer."""
@@ -79,7 +81,8 @@ _MATTERS = (
 )
 _PERSONAL = re.compile(r"\b(?:my|i|me|mine)\b|我", re.IGNORECASE)
 _ASKS = re.compile(
-    r"[?？]|\b(?:what|who|whose|where|when|which|how|do|does|did|is|are|am)\b.*\b(?:my|i|me)\b|什么|谁|哪|几|多少|吗|呢|记得",
+    r"[?？]|(?:^|[,.;!]\s*)(?:what|who|whose|where|when|which|how|do|does|did|is|are|am|tell)\b"
+    r"|什么|谁|哪|几|多少|吗|呢|记得",
     re.IGNORECASE,
 )
 
@@ -87,6 +90,7 @@ _ASKS = re.compile(
 def personal_answer(question: str, facts: Sequence[Fact], *, chinese: bool) -> str | None:
     """What the facts say to a question about the user: an answer, or that nothing is known. None where the
     question is about something else."""
+    question = question[:READ_CHARS]
     if not (_PERSONAL.search(question) and _ASKS.search(question)):
         return None
     matter = next((matter for matter in _MATTERS if matter.question.search(question)), None)

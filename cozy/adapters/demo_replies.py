@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cozy.adapters.demo_context import Brought, Fact, best_passage, brought, shared, told
+from cozy.adapters.demo_context import Brought, Fact, best_passage, brought, said_of_oneself, shared, told
 from cozy.adapters.demo_person import personal_answer, spoken_to
 from cozy.adapters.demo_tools import Wish, arguments_for, offered, wishes
-from cozy.adapters.extraction_rules import stated
 from cozy.ports.llm import LLMRequest
 from cozy.ports.tools import ToolSpec
 from cozy.turn import Message, ToolCall
@@ -202,8 +201,9 @@ def _label(turn: _Turn) -> str:
 # --- words ------------------------------------------------------------------------------------------------
 
 _GREETING = re.compile(
-    r"(?:hi|hello|hey|good (?:morning|afternoon|evening)|你好|您好|嗨|哈喽|早上好|晚上好|早)"
-    r"[\s,，!！.。~～]*\w{0,12}[!！.。]*",
+    r"(?:(?:hi|hello|hey|good (?:morning|afternoon|evening))\b(?:[\s,]+\w{1,12})?"
+    r"|(?:你好|您好|嗨|哈喽|早上好|下午好|晚上好|早安?)(?:[啊呀吗]|[\s,，]*小\w{1,2}|[\s,，]+\w{1,8})?)"
+    r"[\s!！.。~～]*",
     re.IGNORECASE,
 )
 _THANKS = re.compile(r"\b(?:thanks|thank you|thx)\b|谢谢|多谢|感谢", re.IGNORECASE)
@@ -227,14 +227,12 @@ def _in_words(turn: _Turn, found: Sequence[Wish]) -> str:
             if chinese
             else f"That takes the tool `{needed}`, which is not offered here."
         )
+    said = said_of_oneself(words)
+    if said and not re.search(r"[?？]", words):
+        return _noted(said, chinese)
     about = personal_answer(words, turn.facts, chinese=chinese)
     if about:
         return about
-    said = stated(words)
-    if said.statements or said.notes:
-        return _noted(
-            [*(Fact("", s.sentence) for s in said.statements), *(Fact("", n) for n in said.notes)], chinese
-        )
     quote = best_passage(words, turn.now.passages)
     if quote:
         return (
@@ -253,10 +251,7 @@ def _noted(facts: Sequence[Fact], chinese: bool) -> str:
 def _small_talk(turn: _Turn) -> str | None:
     words, chinese = turn.now.words, turn.chinese
     if _GREETING.fullmatch(words):
-        name = next(
-            (spoken_to(f, chinese=True).removeprefix("你叫") for f in turn.facts if f.kind == "name"), ""
-        )
-        name = re.sub(r"^(?:the user's name is|你的名字是|your name is) ?", "", name, flags=re.IGNORECASE)
+        name = next((fact.text for fact in turn.facts if fact.kind == "name"), "")
         if chinese:
             return f"你好，{name}！" if name else "你好！"
         return f"Hello, {name}!" if name else "Hello!"

@@ -14,6 +14,9 @@ from cozy.adapters.units import convert
 from cozy.errors import ToolError
 from cozy.ports.tools import ToolSpec
 
+READ_CHARS = 1000
+"""A longer text is pasted, not asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -36,6 +39,7 @@ _PROPERTIES: Mapping[str, Sequence[str]] = {
 
 def wishes(text: str) -> list[Wish]:
     """What the message asks for, in the order: time, units, chance, arithmetic; each tool once."""
+    text = text[:READ_CHARS]
     found = [*_times(text), *_conversions(text), *_choices(text)]
     if not any(wish.tool in ("unit_convert", "random_choice") for wish in found):
         found.extend(_sums(text))

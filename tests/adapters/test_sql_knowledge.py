@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
+from cozy.adapters import sql_knowledge as module
 from cozy.adapters.sql_knowledge import SqlKnowledge
 from cozy.errors import EngineInvalidRequest, EngineUnavailable
 from cozy.ports.knowledge import Passage
 from cozy.storage.context_tables import passages
 from cozy.storage.database import Database, open_database
 from cozy.turn import UserId
+from tests.databases import plan_of
 
 DOCUMENTS = Path(__file__).parent / "documents"
 ANYBODY = UserId(uuid4())
@@ -136,6 +138,12 @@ async def test_what_says_it_more_often_fits_better(knowledge: SqlKnowledge) -> N
         dataset="d", name="a.md", text="# 一\n茶 水 水 水\n# 二\n茶 茶 茶 水\n# 三\n水 水 水 水"
     )
     assert [p.source for p in await found(knowledge, "茶")] == ["a.md › 二", "a.md › 一"]
+
+
+async def test_a_shared_character_is_no_find_where_a_whole_word_is_one(knowledge: SqlKnowledge) -> None:
+    await knowledge.add(dataset="d", name="a.md", text="# 一\n量血压\n# 二\n测血糖\n# 三\n测体温")
+    assert await texts(knowledge, "血压") == ["量血压"]
+    assert sorted(await texts(knowledge, "血脂")) == ["测血糖", "量血压"]
 
 
 async def test_only_the_named_datasets_are_searched(library: SqlKnowledge) -> None:
@@ -266,6 +274,7 @@ async def test_sqlite_s_index_holds_what_the_table_holds(sqlite_url: str) -> Non
         "a" * 100_000,
         "1." * 50_000,
         "ﷺ" * 10_000,
+        "٠١٢٣ ²½ⅷ㍿㈱ 𝒜𝟙",
     ],
     ids=lambda query: ascii(query[:12]),
 )
@@ -292,6 +301,24 @@ async def test_whatever_is_added_is_kept_and_whatever_is_asked_is_answered(
     answers = await found(knowledge, query)
     assert all(0 < passage.score <= 1 and passage.source == "a.txt" for passage in answers)
     assert await found(knowledge, "血压盐")
+
+
+@pytest.mark.parametrize(
+    "sign", ["ﷺ", "a ", "血", "\u0301", "e\u0301", "𠮷", "'", "\\", "1.", "ß"], ids=ascii
+)
+async def test_a_passage_of_one_sign_is_taken_in(knowledge: SqlKnowledge, sign: str) -> None:
+    document = await knowledge.add(dataset="d", name="a.md", text=f"```\n{sign * 1900}\n```\n\n茶")
+    assert document.passages >= 1
+    assert (await texts(knowledge, "茶"))[0].endswith("茶")
+
+
+async def test_the_rest_of_an_index_is_left_alone(library: SqlKnowledge, database: Database) -> None:
+    """Occurrences come out of the full-text index, not of reading every passage."""
+    dialect = database.dialect
+    values = {"query": '{"血压": [1.0, 1]}', "scale": 1.0, "k1": 1.2, "b": 0.75, "mean": 1.0, "top_k": 5}
+    plan = await database.read(lambda c: plan_of(c, module._SEARCH_ALL[dialect], values))
+    assert ("VIRTUAL TABLE INDEX" if dialect == "sqlite" else "ix_passages_terms") in plan
+    assert "Seq Scan on passages" not in plan
 
 
 async def test_a_large_document_is_taken_in_whole(knowledge: SqlKnowledge) -> None:

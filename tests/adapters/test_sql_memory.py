@@ -7,15 +7,18 @@ import anyio
 import pytest
 from sqlalchemy import delete, func, select, text
 
+from cozy.adapters import sql_memory as module
 from cozy.adapters.extraction import Extractor
 from cozy.adapters.sql_memory import SqlMemories
 from cozy.adapters.sql_store import SqlStore
 from cozy.errors import EngineInvalidRequest, EngineRateLimited, EngineUnavailable, NotFound
-from cozy.storage.context_tables import learned_turns, memories as table
+from cozy.storage.context_tables import learned_turns
+from cozy.storage.context_tables import memories as table
 from cozy.storage.database import Database
 from cozy.storage.tables import users
 from cozy.turn import TurnId, UserId
 from tests.adapters.teaching import AnsweringLLM, exchange
+from tests.databases import plan_of
 
 REAL = "openai/gpt-4.1-mini"
 
@@ -136,7 +139,9 @@ async def test_a_turn_teaches_once(memories: SqlMemories, ada: UserId) -> None:
     assert await memories.learn(exchange(ada, "I live in Rome")) == 1
 
 
-async def test_a_turn_delivered_twice_at_once_teaches_once(memories: SqlMemories, ada: UserId) -> None:
+async def test_a_turn_delivered_twice_at_once_teaches_once(
+    memories: SqlMemories, database: Database, ada: UserId
+) -> None:
     turn, learned = exchange(ada, "I live in Rome, I like tea"), list[int]()
 
     async def learn() -> None:
@@ -146,7 +151,7 @@ async def test_a_turn_delivered_twice_at_once_teaches_once(memories: SqlMemories
         for _ in range(6):
             tasks.start_soon(learn)
     assert sorted(learned) == [0, 0, 0, 0, 0, 2]
-    assert len(await kept(memories, ada)) == 2
+    assert await database.read(lambda c: c.scalars(select(table.c.seen)).all()) == [1, 1]
 
 
 async def test_a_turn_that_told_nothing_is_not_asked_about_again(database: Database, ada: UserId) -> None:
@@ -218,6 +223,12 @@ async def test_another_user_s_items_are_not_there(memories: SqlMemories, ada: Us
     assert await found(memories, bo, "rome") == []
     assert await found(memories, bo, "") == []
     assert await kept(memories, ada) == ["The user lives in Rome"]
+
+
+async def test_a_search_reads_the_rows_of_one_user_by_an_index(database: Database, ada: UserId) -> None:
+    values = {"user_id": ada, "count": 5}
+    plan = await database.read(lambda c: plan_of(c, module._NEWEST_FEW, values))
+    assert "ix_memories_newest" in plan
 
 
 async def test_a_user_who_goes_takes_the_memories_along(

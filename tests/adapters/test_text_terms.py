@@ -101,6 +101,11 @@ def test_a_rare_word_tells_more_than_a_frequent_one() -> None:
     assert max(scores) == scores[2] > 3 * scores[0]
 
 
+def test_a_shared_character_is_no_find_where_a_whole_word_is_one() -> None:
+    pressure, sugar = set(index_terms("量血压")), set(index_terms("测血糖"))
+    assert rank(query_terms("血压"), [pressure, sugar])[1] == 0
+
+
 def test_single_characters_find_where_no_pair_does() -> None:
     tea, days = set(index_terms("用户喜欢茶")), set(index_terms("用户每天跑步"))
     assert rank(query_terms("喝茶好不好"), [tea, days])[0] > 0

@@ -1,0 +1,300 @@
+"""Knowledge, memory, profile and tools that answer from a script; see `cozy/adapters/scripted.py`.
+
+Each takes its script as data, keeps what it was asked, and can be slow, fail, or hang.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+import anyio
+from pydantic import BeforeValidator, Field, model_validator
+
+from cozy.adapters.scripted import Fault, Milliseconds, Part, ScriptError
+from cozy.errors import NotFound, ToolError, did_you_mean
+from cozy.ports.knowledge import Passage
+from cozy.ports.memory import Exchange, MemoryItem
+from cozy.ports.profile import ProfileFact
+from cozy.ports.tools import ToolCaller, ToolResult, ToolSpec
+from cozy.turn import UserId
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+"""When everything scripted was written."""
+
+
+class Behaviour(Part):
+    """How long an engine takes, and how it goes wrong."""
+
+    delay_ms: Milliseconds = 0
+    fault: Fault | None = None
+
+    async def act(self, engine: str) -> None:
+        if self.delay_ms:
+            await anyio.sleep(self.delay_ms / 1000)
+        if self.fault is not None:
+            await self.fault.happen(engine)
+
+
+class KnowledgePassage(Part):
+    text: str
+    source: str = "script"
+    dataset: str = "default"
+    score: float = Field(default=1.0, ge=0, le=1)
+
+
+class KnowledgeScript(Behaviour):
+    """What a search finds."""
+
+    passages: tuple[KnowledgePassage, ...] = ()
+    """Best first."""
+
+
+def _as_text(value: Any) -> Any:
+    """A text alone is an entry that holds it."""
+    return {"text": value} if isinstance(value, str) else value
+
+
+class ScriptedMemory(Part):
+    text: str
+    score: float = Field(default=1.0, ge=0, le=1)
+
+
+class MemoryScript(Behaviour):
+    """What is remembered."""
+
+    items: tuple[Annotated[ScriptedMemory, BeforeValidator(_as_text)], ...] = ()
+    """Best first; an item may be its text alone."""
+    learn_fault: Fault | None = None
+
+
+class ScriptedFact(Part):
+    sub_topic: str
+    content: str
+    topic: str = "basic_info"
+
+
+class ProfileScript(Behaviour):
+    """Who the user is."""
+
+    facts: tuple[ScriptedFact, ...] = ()
+    learn_fault: Fault | None = None
+
+
+def _schema(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class ScriptedResult(Behaviour):
+    """What one call of a tool gives."""
+
+    content: str = ""
+    is_error: bool = False
+
+
+class ScriptedTool(Part):
+    name: str
+    description: str = "A tool of the script."
+    parameters: Annotated[Mapping[str, Any], BeforeValidator(_schema)] = Field(
+        default_factory=lambda: {"type": "object"}
+    )
+    """JSON Schema, as JSON text or as a mapping."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    side_effects: bool = False
+    result: str | None = None
+    """What every call gives; in place of `results`."""
+    results: tuple[ScriptedResult, ...] = ()
+    """What the calls give in turn; the last one again for those that follow."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.result is None) == (not self.results):
+            raise ValueError("a scripted tool has either `result` or `results`")
+        return self
+
+    def spec(self) -> ToolSpec:
+        return ToolSpec(self.name, self.description, self.parameters, self.timeout_s, self.side_effects)
+
+
+class ToolScript(Part):
+    """The tools there are."""
+
+    tools: tuple[ScriptedTool, ...] = ()
+
+
+S = TypeVar("S", bound=Part)
+
+
+class _Scripted(Generic[S]):
+    """Something made from a script, or from the data of one."""
+
+    script_type: type[S]
+
+    def __init__(self, script: S | Mapping[str, Any] | None = None) -> None:
+        given = {} if script is None else script
+        self.script: S = (
+            given if isinstance(given, self.script_type) else self.script_type.model_validate(given)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What an engine was asked."""
+
+    query: str
+    user_id: UserId
+    top_k: int
+    datasets: tuple[str, ...] = ()
+
+
+class ScriptedKnowledge(_Scripted[KnowledgeScript]):
+    """Fills `Knowledge`; the query is kept, not understood."""
+
+    script_type = KnowledgeScript
+
+    def __init__(self, script: KnowledgeScript | Mapping[str, Any] | None = None) -> None:
+        super().__init__(script)
+        self.searches: list[Search] = []
+
+    async def search(
+        self, query: str, *, user_id: UserId, datasets: Sequence[str], top_k: int
+    ) -> Sequence[Passage]:
+        self.searches.append(Search(query, user_id, top_k, tuple(datasets)))
+        await self.script.act("knowledge")
+        found = [
+            Passage(f"passage-{place}", p.text, p.source, p.dataset, p.score)
+            for place, p in enumerate(self.script.passages, 1)
+            if not datasets or p.dataset in datasets
+        ]
+        return found[:top_k]
+
+
+class ScriptedMemories(_Scripted[MemoryScript]):
+    """Fills `Memories`. What it learns it keeps in `learned`, and remembers no more than its script."""
+
+    script_type = MemoryScript
+
+    def __init__(self, script: MemoryScript | Mapping[str, Any] | None = None) -> None:
+        super().__init__(script)
+        self.searches: list[Search] = []
+        self.learned: list[Exchange] = []
+        self._items = [
+            MemoryItem(f"memory-{place}", item.text, LONG_AGO, item.score)
+            for place, item in enumerate(self.script.items, 1)
+        ]
+
+    async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
+        self.searches.append(Search(query, user_id, top_k))
+        await self.script.act("memory")
+        return self._items[:top_k]
+
+    async def learn(self, exchange: Exchange) -> int:
+        if self.script.learn_fault is not None:
+            await self.script.learn_fault.happen("memory")
+        self.learned.append(exchange)
+        return 0
+
+    async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
+        await self.script.act("memory")
+        return list(self._items)
+
+    async def edit(self, user_id: UserId, item_id: str, text: str) -> None:
+        place = _place(item_id, [item.id for item in self._items], "memory")
+        self._items[place] = MemoryItem(item_id, text, LONG_AGO, self._items[place].score)
+
+    async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
+        if item_id is not None:
+            del self._items[_place(item_id, [item.id for item in self._items], "memory")]
+            return 1
+        gone = len(self._items)
+        self._items.clear()
+        return gone
+
+
+class ScriptedProfiles(_Scripted[ProfileScript]):
+    """Fills `Profiles`, as ScriptedMemories does `Memories`."""
+
+    script_type = ProfileScript
+
+    def __init__(self, script: ProfileScript | Mapping[str, Any] | None = None) -> None:
+        super().__init__(script)
+        self.asked: list[UserId] = []
+        self.learned: list[Exchange] = []
+        self._facts = [
+            ProfileFact(f"fact-{place}", fact.topic, fact.sub_topic, fact.content, LONG_AGO)
+            for place, fact in enumerate(self.script.facts, 1)
+        ]
+
+    async def facts(self, user_id: UserId, *, max_tokens: int | None = None) -> Sequence[ProfileFact]:
+        self.asked.append(user_id)
+        await self.script.act("profile")
+        return list(self._facts)
+
+    async def learn(self, exchange: Exchange) -> int:
+        if self.script.learn_fault is not None:
+            await self.script.learn_fault.happen("profile")
+        self.learned.append(exchange)
+        return 0
+
+    async def edit(self, user_id: UserId, fact_id: str, content: str) -> None:
+        place = _place(fact_id, [fact.id for fact in self._facts], "fact")
+        fact = self._facts[place]
+        self._facts[place] = ProfileFact(fact_id, fact.topic, fact.sub_topic, content, LONG_AGO)
+
+    async def forget(self, user_id: UserId, fact_id: str | None = None) -> int:
+        if fact_id is not None:
+            del self._facts[_place(fact_id, [fact.id for fact in self._facts], "fact")]
+            return 1
+        gone = len(self._facts)
+        self._facts.clear()
+        return gone
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """A call that came."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    caller: ToolCaller
+
+
+class ScriptedToolbox(_Scripted[ToolScript]):
+    """Fills `Toolbox`."""
+
+    script_type = ToolScript
+
+    def __init__(self, script: ToolScript | Mapping[str, Any] | None = None) -> None:
+        super().__init__(script)
+        self.calls: list[ToolRun] = []
+        self._tools = {tool.name: tool for tool in self.script.tools}
+
+    def specs(self) -> Sequence[ToolSpec]:
+        return [tool.spec() for tool in self._tools.values()]
+
+    async def call(self, name: str, arguments: Mapping[str, Any], caller: ToolCaller) -> ToolResult:
+        tool = self._tools.get(name)
+        if tool is None:
+            raise ToolError(f"there is no tool `{name}`", hint=did_you_mean(name, self._tools))
+        before = sum(run.name == name for run in self.calls)
+        self.calls.append(ToolRun(name, arguments, caller))
+        results = tool.results or (ScriptedResult(content=tool.result or ""),)
+        result = results[min(before, len(results) - 1)]
+        await result.act(name)
+        return ToolResult(result.content, result.is_error)
+
+    def finish(self) -> None:
+        """Raise ScriptError if results had no call."""
+        runs = [run.name for run in self.calls]
+        unused = [f"`{t.name}`" for t in self._tools.values() if len(t.results) > max(1, runs.count(t.name))]
+        if unused:
+            raise ScriptError(f"too few calls for the results of {', '.join(unused)}")
+
+
+def _place(wanted: str, ids: Sequence[str], kind: str) -> int:
+    if wanted not in ids:
+        raise NotFound(kind, wanted, known=ids)
+    return ids.index(wanted)
