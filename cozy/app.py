@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from cozy.engine.engine import Engine, open_engine
 from cozy.engine.graph import Graph
 from cozy.engine.library import Library
 from cozy.engine.worker import Worker, learning
-from cozy.errors import PersonalityError
+from cozy.errors import EngineError, PersonalityError
 from cozy.ports import Ports
 from cozy.ports.knowledge import KnowledgeBase
 from cozy.ports.llm import LLM, ModelCard
@@ -91,6 +91,21 @@ def named_encodings(settings: Settings) -> dict[str, str]:
         for model, card in provider.models.items()
         if card.encoding
     }
+
+
+def models_of(graphs: Sequence[Graph]) -> list[str]:
+    """Every model that a personality names."""
+    return sorted({name for graph in graphs for name in graph.persona.model.names})
+
+
+async def prepare(providers: Sequence[LLM]) -> None:
+    """Load what the first request to a model server would load."""
+    from cozy.adapters.openai_llm import OpenAILLM
+
+    for provider in providers:
+        if isinstance(provider, OpenAILLM):
+            with suppress(EngineError):  # a turn that needs it will tell
+                await provider.prepare()
 
 
 def cache_folder() -> Path:
@@ -163,7 +178,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
         raise PersonalityError(result.text(), hint="mend these, then run `cozy check`")
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(openai_clients())
-        llm = LLMRouter(providers_of(settings, clients))
+        providers = providers_of(settings, clients)
+        llm = LLMRouter(providers)
         stored = await stack.enter_async_context(open_storage(settings, llm))
         tools = BuiltinTools(timezone=settings.tools.timezone)
         tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
@@ -187,8 +203,9 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
         engine = await stack.enter_async_context(open_engine(Library(graphs), ports))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
-            # loading an encoding takes a third of a second; estimates serve until it is there
-            tasks.start_soon(tokens.load, *{name for graph in graphs for name in graph.persona.model.names})
+            # both take a while, and the first turn does not need them at once
+            tasks.start_soon(tokens.load, *models_of(graphs))
+            tasks.start_soon(prepare, [providers[name.partition("/")[0]] for name in models_of(graphs)])
             yield App(
                 settings,
                 engine,
@@ -199,8 +216,8 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
                 tools,
                 worker,
             )
-            tasks.cancel_scope.cancel()
-        await worker.drain(DRAIN_S)
+            worker.leave()
+            tasks.cancel_scope.deadline = anyio.current_time() + DRAIN_S
 
 
 @dataclass(frozen=True, slots=True)

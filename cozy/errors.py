@@ -177,5 +177,5 @@ class NotFound(CozyError):
 
     code = "RESOURCE_NOT_FOUND"
 
-    def __init__(self, kind: str, id: object, *, known: Iterable[str] = ()) -> None:
-        super().__init__(f"no {kind} `{id}`", hint=did_you_mean(str(id), known))
+    def __init__(self, kind: str, name: object, *, known: Iterable[str] = ()) -> None:
+        super().__init__(f"no {kind} `{name}`", hint=did_you_mean(str(name), known))

@@ -64,7 +64,8 @@ class CardSettings(Part):
     """Per million tokens of the answer."""
 
 
-Flavour = Literal["openai", "azure", "ollama", "lmstudio", "vllm", "deepseek", "generic"]
+Flavour = Literal["openai", "azure", "ollama", "lmstudio", "vllm", "deepseek", "mistral", "generic"]
+"""Whose quirks a model server has."""
 
 
 class ProviderSettings(Part):

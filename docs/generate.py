@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from cozy import cli, events
+from cozy.dsl.explain import explanations
 from cozy.dsl.spec import PersonalitySpec, PipelineSpec
 from cozy.settings import KNOWN_PROVIDERS, ProviderSettings, Settings
 from cozy.stages.base import StageSettings
@@ -32,6 +33,7 @@ def pages() -> Mapping[str, str]:
         "configuration.md": "\n".join(configuration()),
         "events.md": "\n".join(event_page()),
         "commands.md": "\n".join(commands()),
+        "diagnostics.md": "\n".join(diagnostics()),
     }
 
 
@@ -67,6 +69,14 @@ def fields_of(cls: type[Any]) -> str:
     names = [*getattr(cls, "__dataclass_fields__", {})]
     names += [n for n, v in vars(cls).items() if isinstance(v, property)]
     return f"Templates may read of it: {', '.join(f'`{n}`' for n in names)}." if names else ""
+
+
+def diagnostics() -> Iterator[str]:
+    yield NOTE
+    yield "# Diagnostics\n"
+    yield "What `cozy check` says, by code; `cozy explain CODE` shows the same in the terminal.\n"
+    for story in explanations().values():
+        yield story.markdown
 
 
 def personality() -> Iterator[str]:

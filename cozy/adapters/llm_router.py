@@ -41,4 +41,4 @@ class LLMRouter:
 
     def _suggestion(self, model: str) -> str:
         provider = next((p for p in self._providers if p != "demo"), "openai")
-        return f"write `{provider}/{model.strip('/') or 'NAME'}`"
+        return f"write `{provider}/{'NAME' if '/' in model or not model else model}`"

@@ -14,8 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cozy.errors import EngineInitError
 from cozy.ports.llm import ModelCard
-
-Flavour = Literal["openai", "azure", "ollama", "lmstudio", "vllm", "deepseek", "mistral", "generic"]
+from cozy.settings import Flavour
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,10 @@ class CompletionReader:
         if self._reason is None:
             where = "in the middle of the answer" if self.spoken else "before the first word"
             raise EngineUnavailable(self._server.name, f"{self._server.shown_url} stopped {where}")
+        if self._reason.lower() in _BROKEN_ENDS:
+            raise EngineUnavailable(
+                self._server.name, f"{self._server.shown_url} broke the answer off: {self._reason}"
+            )
         try:
             yield from self._calls.finish()
         except NamelessCall as error:
@@ -145,10 +149,6 @@ class CompletionReader:
             answer = self._parsed(event)
             if answer is not None:
                 yield from self._take(answer)
-                if self._reason is not None and self._reason.lower() in _BROKEN_ENDS:
-                    raise EngineUnavailable(
-                        self._server.name, f"{self._server.shown_url} broke the answer off: {self._reason}"
-                    )
 
     def _parsed(self, event: ServerSentEvent) -> dict[str, Any] | None:
         """The event's object; None for one that says nothing."""

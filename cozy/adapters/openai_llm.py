@@ -36,6 +36,10 @@ class OpenAILLM:
     def card(self, model: str) -> ModelCard:
         return card_of(self._server, model)
 
+    async def prepare(self) -> None:
+        """Load what the first request would load, which takes about a second. Raises EngineInitError."""
+        await self._clients.client(self._server)
+
     @asynccontextmanager
     async def stream(self, request: LLMRequest) -> AsyncGenerator[AsyncIterator[Chunk]]:
         """The answer, piece by piece; leaving early closes the connection, which stops the model."""

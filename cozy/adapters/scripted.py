@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal, cast
 
 import anyio
 import anyio.lowlevel
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cozy.errors import (
     CozyError,
@@ -115,7 +115,9 @@ class Fault(Part):
     """A class of `cozy.errors`; `stall`: nothing comes any more, until somebody gives up; `cut`: the
     connection breaks."""
     after: int = Field(default=0, ge=0)
-    """How many pieces come first."""
+    """How many pieces of a model's answer come first."""
+    times: int | None = Field(default=None, ge=1)
+    """How often an engine or a tool fails before it works; none given: always."""
     message: str | None = None
     retry_after_s: float | None = Field(default=None, ge=0)
 
@@ -132,6 +134,15 @@ class Fault(Part):
             return EngineUnavailable(engine, self.message or "broke off in the middle of the answer")
         message = self.message or f"the script lets it fail with {self.kind}"
         return ENGINE_ERRORS[self.kind](engine, message, retry_after_s=self.retry_after_s)
+
+
+def _not_a_tools(fault: Fault) -> Fault:
+    if fault.kind == "ToolError":
+        raise ValueError("only tools fail with ToolError")
+    return fault
+
+
+EngineFault = Annotated[Fault, AfterValidator(_not_a_tools)]
 
 
 class Gates:
@@ -199,7 +210,7 @@ class Reply(Part):
     """A gate at which the answer waits until the test opens it."""
     pause_after: int = Field(default=0, ge=0)
     """How many pieces come before the gate."""
-    fault: Fault | None = None
+    fault: EngineFault | None = None
     times: int = Field(default=1, ge=1)
     """How many requests it answers."""
 

@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import anyio
 from pydantic import BeforeValidator, Field, model_validator
 
-from cozy.adapters.scripted import Fault, Milliseconds, Part, ScriptError
+from cozy.adapters.scripted import EngineFault, Fault, Milliseconds, Part, ScriptError
 from cozy.errors import NotFound, ToolError, did_you_mean
 from cozy.ports.knowledge import Passage
 from cozy.ports.memory import Exchange, MemoryItem
@@ -30,13 +30,17 @@ class Behaviour(Part):
     """How long an engine takes, and how it goes wrong."""
 
     delay_ms: Milliseconds = 0
-    fault: Fault | None = None
+    fault: EngineFault | None = None
 
-    async def act(self, engine: str) -> None:
-        if self.delay_ms:
-            await anyio.sleep(self.delay_ms / 1000)
-        if self.fault is not None:
-            await self.fault.happen(engine)
+    async def act(self, engine: str, before: int = 0) -> None:
+        """Take the time, and fail where the script says; `before`: how often it was asked already."""
+        await _act(engine, before, self.delay_ms, self.fault)
+
+
+async def _act(engine: str, before: int, delay_ms: float, fault: Fault | None) -> None:
+    await anyio.sleep(delay_ms / 1000)
+    if fault is not None and (fault.times is None or before < fault.times):
+        await fault.happen(engine)
 
 
 class KnowledgePassage(Part):
@@ -68,7 +72,7 @@ class MemoryScript(Behaviour):
 
     items: tuple[Annotated[ScriptedMemory, BeforeValidator(_as_text)], ...] = ()
     """Best first; an item may be its text alone."""
-    learn_fault: Fault | None = None
+    learn_fault: EngineFault | None = None
 
 
 class ScriptedFact(Part):
@@ -81,18 +85,20 @@ class ProfileScript(Behaviour):
     """Who the user is."""
 
     facts: tuple[ScriptedFact, ...] = ()
-    learn_fault: Fault | None = None
+    learn_fault: EngineFault | None = None
 
 
 def _schema(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-class ScriptedResult(Behaviour):
+class ScriptedResult(Part):
     """What one call of a tool gives."""
 
     content: str = ""
     is_error: bool = False
+    delay_ms: Milliseconds = 0
+    fault: Fault | None = None
 
 
 class ScriptedTool(Part):
@@ -111,8 +117,8 @@ class ScriptedTool(Part):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if (self.result is None) == (not self.results):
-            raise ValueError("a scripted tool has either `result` or `results`")
+        if self.result is not None and self.results:
+            raise ValueError("a scripted tool has `result` or `results`, not both")
         return self
 
     def spec(self) -> ToolSpec:
@@ -128,16 +134,9 @@ class ToolScript(Part):
 S = TypeVar("S", bound=Part)
 
 
-class _Scripted(Generic[S]):
-    """Something made from a script, or from the data of one."""
-
-    script_type: type[S]
-
-    def __init__(self, script: S | Mapping[str, Any] | None = None) -> None:
-        given = {} if script is None else script
-        self.script: S = (
-            given if isinstance(given, self.script_type) else self.script_type.model_validate(given)
-        )
+def _read(kind: type[S], script: S | Mapping[str, Any] | None) -> S:
+    """The script, or the one that this data holds."""
+    return script if isinstance(script, kind) else kind.model_validate({} if script is None else script)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +149,18 @@ class Search:
     datasets: tuple[str, ...] = ()
 
 
-class ScriptedKnowledge(_Scripted[KnowledgeScript]):
+class ScriptedKnowledge:
     """Fills `Knowledge`; the query is kept, not understood."""
 
-    script_type = KnowledgeScript
-
     def __init__(self, script: KnowledgeScript | Mapping[str, Any] | None = None) -> None:
-        super().__init__(script)
+        self.script = _read(KnowledgeScript, script)
         self.searches: list[Search] = []
 
     async def search(
         self, query: str, *, user_id: UserId, datasets: Sequence[str], top_k: int
     ) -> Sequence[Passage]:
         self.searches.append(Search(query, user_id, top_k, tuple(datasets)))
-        await self.script.act("knowledge")
+        await self.script.act("knowledge", len(self.searches) - 1)
         found = [
             Passage(f"passage-{place}", p.text, p.source, p.dataset, p.score)
             for place, p in enumerate(self.script.passages, 1)
@@ -172,15 +169,14 @@ class ScriptedKnowledge(_Scripted[KnowledgeScript]):
         return found[:top_k]
 
 
-class ScriptedMemories(_Scripted[MemoryScript]):
+class ScriptedMemories:
     """Fills `Memories`. What it learns it keeps in `learned`, and remembers no more than its script."""
 
-    script_type = MemoryScript
-
     def __init__(self, script: MemoryScript | Mapping[str, Any] | None = None) -> None:
-        super().__init__(script)
+        self.script = _read(MemoryScript, script)
         self.searches: list[Search] = []
         self.learned: list[Exchange] = []
+        self._lessons = 0
         self._items = [
             MemoryItem(f"memory-{place}", item.text, LONG_AGO, item.score)
             for place, item in enumerate(self.script.items, 1)
@@ -188,12 +184,12 @@ class ScriptedMemories(_Scripted[MemoryScript]):
 
     async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
         self.searches.append(Search(query, user_id, top_k))
-        await self.script.act("memory")
+        await self.script.act("memory", len(self.searches) - 1)
         return self._items[:top_k]
 
     async def learn(self, exchange: Exchange) -> int:
-        if self.script.learn_fault is not None:
-            await self.script.learn_fault.happen("memory")
+        self._lessons += 1
+        await _act("memory", self._lessons - 1, 0, self.script.learn_fault)
         self.learned.append(exchange)
         return 0
 
@@ -214,15 +210,14 @@ class ScriptedMemories(_Scripted[MemoryScript]):
         return gone
 
 
-class ScriptedProfiles(_Scripted[ProfileScript]):
+class ScriptedProfiles:
     """Fills `Profiles`, as ScriptedMemories does `Memories`."""
 
-    script_type = ProfileScript
-
     def __init__(self, script: ProfileScript | Mapping[str, Any] | None = None) -> None:
-        super().__init__(script)
+        self.script = _read(ProfileScript, script)
         self.asked: list[UserId] = []
         self.learned: list[Exchange] = []
+        self._lessons = 0
         self._facts = [
             ProfileFact(f"fact-{place}", fact.topic, fact.sub_topic, fact.content, LONG_AGO)
             for place, fact in enumerate(self.script.facts, 1)
@@ -230,12 +225,12 @@ class ScriptedProfiles(_Scripted[ProfileScript]):
 
     async def facts(self, user_id: UserId, *, max_tokens: int | None = None) -> Sequence[ProfileFact]:
         self.asked.append(user_id)
-        await self.script.act("profile")
+        await self.script.act("profile", len(self.asked) - 1)
         return list(self._facts)
 
     async def learn(self, exchange: Exchange) -> int:
-        if self.script.learn_fault is not None:
-            await self.script.learn_fault.happen("profile")
+        self._lessons += 1
+        await _act("profile", self._lessons - 1, 0, self.script.learn_fault)
         self.learned.append(exchange)
         return 0
 
@@ -262,13 +257,11 @@ class ToolRun:
     caller: ToolCaller
 
 
-class ScriptedToolbox(_Scripted[ToolScript]):
+class ScriptedToolbox:
     """Fills `Toolbox`."""
 
-    script_type = ToolScript
-
     def __init__(self, script: ToolScript | Mapping[str, Any] | None = None) -> None:
-        super().__init__(script)
+        self.script = _read(ToolScript, script)
         self.calls: list[ToolRun] = []
         self._tools = {tool.name: tool for tool in self.script.tools}
 
@@ -283,7 +276,7 @@ class ScriptedToolbox(_Scripted[ToolScript]):
         self.calls.append(ToolRun(name, arguments, caller))
         results = tool.results or (ScriptedResult(content=tool.result or ""),)
         result = results[min(before, len(results) - 1)]
-        await result.act(name)
+        await _act(name, before, result.delay_ms, result.fault)
         return ToolResult(result.content, result.is_error)
 
     def finish(self) -> None:

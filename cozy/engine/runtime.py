@@ -52,6 +52,19 @@ _HIDDEN_NAMES = frozenset(VARIABLES) - frozenset(SECTION_VARIABLES)
 """A stage of such an id is not seen in templates: the word is taken."""
 
 
+def turn_variables(graph: Graph, turn: Turn) -> dict[str, Any]:
+    """What templates may name before any stage has run."""
+    return {
+        "personality": graph.persona.about,
+        "tools": graph.tool_list,
+        "language": turn.language or graph.persona.about.language,
+        "channel": turn.channel,
+        "now": turn.received_at.replace(microsecond=0),
+        "message": turn.text,
+        "turn": turn,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What ended a turn."""
@@ -83,15 +96,7 @@ class TurnRun:
         self.left = waiting_counts(graph)
         self.spoken: list[str] = []
         self.degraded: list[StageDegraded] = []
-        self.variables: dict[str, Any] = {
-            "personality": graph.persona.about,
-            "tools": graph.tool_list,
-            "language": turn.language or graph.persona.about.language,
-            "channel": turn.channel,
-            "now": turn.received_at.astimezone().replace(microsecond=0),
-            "message": turn.text,
-            "turn": turn,
-        }
+        self.variables = turn_variables(graph, turn)
         now = perf_counter()
         self.recording = Recording(now, now, [None] * count, [None] * count, ["not run"] * count)
         self._failure: Failure | None = None

@@ -38,12 +38,18 @@ class Worker:
         self._lease_s = lease_s
         self._max_attempts = max_attempts
         self._woken = anyio.Event()
+        self._leaving = False
 
     def wake(self) -> None:
         self._woken.set()
 
+    def leave(self) -> None:
+        """Let `run` end once nothing is due."""
+        self._leaving = True
+        self.wake()
+
     async def run(self) -> None:
-        """For ever; cancel it to stop. A job under way then is taken again when its lease runs out."""
+        """Until `leave`. A job that is cancelled under way is taken again when its lease runs out."""
         while True:
             try:
                 did = await self.work_once()
@@ -52,6 +58,8 @@ class Worker:
                 did = 0
             if did:
                 continue
+            if self._leaving:
+                return
             with anyio.move_on_after(POLL_S):
                 await self._woken.wait()
             self._woken = anyio.Event()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from cozy.events import FinishReason
 from cozy.ports.tools import ToolSpec
 from cozy.turn import Message
 from cozy.usage import Usage
 
-ToolChoice = Literal["auto", "none", "required"] | str
+ToolChoice = str
 """`auto`, `none`, `required`, or the name of the one tool that must be called."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cozy.adapters.model_servers import CAPABILITIES, Capabilities, Flavour, OpenAIServer, flavour_of
+from cozy.adapters.model_servers import CAPABILITIES, Capabilities, OpenAIServer, flavour_of
 from cozy.errors import EngineInitError
+from cozy.settings import Flavour
 
 
 @pytest.mark.parametrize(

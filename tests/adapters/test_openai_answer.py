@@ -194,8 +194,10 @@ def test_why_it_ended_is_said_in_our_words(delta: dict[str, Any], said: str, rea
 
 
 @pytest.mark.parametrize("said", ["abort", "insufficient_system_resource", "error"])
-def test_an_end_that_is_a_failure_comes_after_its_words(said: str) -> None:
-    got, error = read(sse(chunk("a"), chunk("b", finish=said)))
+@pytest.mark.parametrize("whole", [False, True], ids=["streamed", "whole"])
+def test_an_end_that_is_a_failure_comes_after_its_words(said: str, *, whole: bool) -> None:
+    message = {"choices": [{"message": {"content": "ab"}, "finish_reason": said}]}
+    got, error = read(json.dumps(message).encode() if whole else sse(chunk("a"), chunk("b", finish=said)))
     assert words(got) == "ab"
     assert isinstance(error, EngineUnavailable)
     assert said in error.message
