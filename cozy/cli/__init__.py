@@ -60,10 +60,13 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; an error that a user can meet is told in words, with exit code 1."""
-    from cozy.errors import CozyError
+    from cozy.errors import CozyError, PersonalityError
 
     try:
         app()
+    except PersonalityError as error:  # diagnostics say by themselves what they are
+        click.echo(str(error), err=True)
+        sys.exit(1)
     except CozyError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Literal
@@ -40,9 +42,26 @@ def check(paths: tuple[Path, ...], form: Literal["text", "json", "sarif"]) -> No
             click.echo(json.dumps(as_sarif(found, result.texts), ensure_ascii=False, indent=2))
         case "text":
             if found:
-                click.echo(result.text())
+                # without a terminal click takes the colours out again
+                click.echo(_coloured(result.text()), color=False if os.environ.get("NO_COLOR") else None)
     click.echo(_summary(len(result.texts), result.errors, len(found) - result.errors), err=True)
     sys.exit(1 if result.errors else 0)
+
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "blue", "hint": "cyan"}
+
+
+def _coloured(text: str) -> str:
+    """The first word of a line, and carets, in colour."""
+    text = re.sub(
+        r"^(error|warning|note|hint)(?=: )",
+        lambda word: click.style(word[1], fg=_COLOURS[word[1]], bold=True),
+        text,
+        flags=re.MULTILINE,
+    )
+    return re.sub(
+        r"(?<=\| )( *)(\^+)$", lambda m: m[1] + click.style(m[2], bold=True), text, flags=re.MULTILINE
+    )
 
 
 def _summary(files: int, errors: int, warnings: int) -> str:

@@ -18,12 +18,14 @@ from typing import Any
 
 from cozy import __version__
 
+FORMAT = 1
+"""Of what is stored: one more whenever parsing comes to give something else for the same bytes."""
 _DIGEST = 32
 
 
 @once
 def _versions() -> bytes:
-    return f"{__version__} {version('strictyaml')} {marshal.version}".encode()
+    return f"{FORMAT} {__version__} {version('strictyaml')} {marshal.version}".encode()
 
 
 @dataclass(frozen=True, slots=True)

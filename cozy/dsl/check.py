@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from cozy.dsl import permissions
 from cozy.dsl.checks import broken_rules
@@ -17,6 +18,9 @@ from cozy.dsl.wiring import Wired, Wiring, loops_tools, wire
 from cozy.dsl.world import World
 from cozy.dsl.written import Pipeline, Resolved
 from cozy.errors import did_you_mean
+
+MOST_NAMES = 20
+"""How many wrong names of one template are told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def _check_personality(
     resolved = resolve(spec, document, pipeline) if pipeline else None
     found += cache_order(texts, resolved)
     for text in texts:
-        found += wrong_names(text, scope_of(text, resolved))
+        found += islice(wrong_names(text, scope_of(text, resolved)), MOST_NAMES)
     if resolved is None:
         return None, [*found, *_unknown_pipeline(loaded, project)]
     wiring = wire(resolved, texts)
@@ -119,7 +123,7 @@ def _stage_problems(wiring: Wiring, model: str | None, world: World) -> Iterator
     yield from broken_rules(wiring)
     for entry in resolved.entries:
         for text in entry.texts:
-            yield from wrong_names(text, scope_of(text, resolved))
+            yield from islice(wrong_names(text, scope_of(text, resolved, entry.id)), MOST_NAMES)
         yield from permissions.of_stage(entry, model, world)
 
 

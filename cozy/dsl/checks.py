@@ -7,12 +7,12 @@ from itertools import combinations
 from types import NoneType
 from typing import Any
 
-from cozy.dsl.conditions import comparisons, exclusive, exhaustive, never
+from cozy.dsl.conditions import Domain, comparisons, exclusive, exhaustive, never
 from cozy.dsl.diagnostics import Diagnostic, Place, Related, error, warning
-from cozy.dsl.naming import brings, scope_of
+from cozy.dsl.naming import brings, stage_scope
 from cozy.dsl.wiring import Wiring
 from cozy.dsl.wording import a, all_of, any_of, duration, quoted
-from cozy.dsl.written import Entry, Resolved
+from cozy.dsl.written import Entry
 from cozy.errors import did_you_mean
 from cozy.stages.fetch_context import FetchContextSettings
 from cozy.stages.registry import stage_types
@@ -109,13 +109,21 @@ def _late_stages(
 
 # -- speaking and keeping ------------------------------------------------------------------------------
 
+MOST_SPEAKERS = 16
+"""How many stages are compared with one another."""
+
 
 def two_at_once(wiring: Wiring) -> Iterator[Diagnostic]:
     """Two stages that could speak in one turn, or none that does."""
     speakers = [entry for entry in wiring.resolved.entries if entry.id in wiring.speakers]
     if not speakers or any(_is_broken(entry) for entry in speakers):
         return
-    domain = _domain(wiring.resolved)
+    if len(speakers) > MOST_SPEAKERS:
+        message = f"more than {MOST_SPEAKERS} stages are marked to speak"
+        hint = "one stage can be asked different things: `ask` may hold `{% if … %}`"
+        yield error("CZ071", message, speakers[MOST_SPEAKERS].at.key("visible"), hint)
+        return
+    domain = stage_scope(wiring.resolved).values
     together = [
         (one, other)
         for one, other in combinations(speakers, 2)
@@ -155,17 +163,9 @@ def _condition(entry: Entry) -> Condition:
     return text.compiled.condition if text and isinstance(text.compiled, Expression) else Fixed(holds=True)
 
 
-def _domain(resolved: Resolved) -> Callable[[Reference], Collection[Hashable] | None]:
-    """What values a `when` can meet."""
-    text = next((entry.when for entry in resolved.entries if entry.when), None)
-    if text is None:
-        return lambda _: None
-    return scope_of(text, resolved).of
-
-
 def never_true(wiring: Wiring) -> Iterator[Diagnostic]:
     """A `when` that no turn fulfils."""
-    domain = _domain(wiring.resolved)
+    domain = stage_scope(wiring.resolved).values
     for entry in wiring.resolved.entries:
         if entry.when is None:
             continue
@@ -182,7 +182,7 @@ def never_true(wiring: Wiring) -> Iterator[Diagnostic]:
 
 
 def _impossible(
-    condition: Condition, domain: Callable[[Reference], Collection[Hashable] | None]
+    condition: Condition, domain: Domain
 ) -> Iterator[tuple[Reference, Hashable, Collection[Hashable]]]:
     for comparison in comparisons(condition):
         known = domain(comparison.reference) if comparison.reference else None

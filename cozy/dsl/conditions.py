@@ -13,7 +13,7 @@ from math import prod
 
 from cozy.stages.template_tree import Both, Condition, Either, Fixed, Not, OneOf, Reference, Truth
 
-MOST_CASES = 4096
+MOST_CASES = 1024
 """More ways than these are not tried: then nothing is claimed."""
 
 

@@ -167,16 +167,25 @@ def visible(text: str) -> str:
     """The text with each character that a screen hides, or obeys, written out; line breaks are kept."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_shown(c, text) for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\u3000" or _joins(text, i) else _written_out(c)
+        for i, c in enumerate(text)
+    )
 
 
-def _shown(character: str, text: str) -> str:
-    if character.isprintable() or character == "\n":
-        return character
+def _joins(text: str, i: int) -> bool:
+    """Whether a character does what it is for: it joins an emoji of several, or shapes a script's letters."""
+    before, after = text[i - 1 : i], text[i + 1 : i + 2]
+    match text[i]:
+        case "\u200d":
+            return before > "\u0600" and after > "\u0600"
+        case "\u200c":
+            return before > "\u0600"
+        case _:
+            return False
+
+
+def _written_out(character: str) -> str:
     if character < " ":
         return chr(0x2400 + ord(character))  # ␀ and its like
-    if character == "\u200d" and len(text) > 1 and any(ord(c) > 0x2000 and c.isprintable() for c in text):
-        return character  # it joins an emoji of several
-    if character == "\u3000":  # the space of Chinese text
-        return character
     return f"<U+{ord(character):04X}>"

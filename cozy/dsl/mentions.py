@@ -11,6 +11,7 @@ from cozy.dsl.texts import Text
 from cozy.dsl.wording import all_of, quoted
 from cozy.dsl.written import Entry, Removed
 from cozy.errors import did_you_mean
+from cozy.stages.template_tree import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,22 @@ def mentions(entries: Sequence[Entry], removed: Iterable[Removed], personal: Ite
 
 
 def _in_text(text: Text, by: str, known: set[str]) -> Iterator[Mention]:
-    for reference in text.compiled.references:
+    for reference in first_of_each(text):
         if reference.name in text.stages & known:
             yield Mention(by, reference.name, text.name, text.value(reference))
 
 
+def first_of_each(text: Text) -> Iterable[Reference]:
+    """Where each name stands first, in the order of the text."""
+    first: dict[str, Reference] = {}
+    for reference in text.compiled.references:
+        first.setdefault(reference.name, reference)
+    return first.values()
+
+
 def rendered(entry: Entry, personal: Iterable[Text]) -> list[Text]:
     """The personality's templates that a stage renders."""
+    # `voice_prompt` is written as `prompt` below `voice`
     names = {name.replace("_", ".") for name in entry.info.renders} if entry.info else set[str]()
     return [text for text in personal if text.name in names]
 
@@ -64,7 +74,7 @@ def never_seen(entries: Sequence[Entry], personal: Iterable[Text]) -> Iterator[D
     position = {entry.id: i for i, entry in enumerate(entries)}
     for text in personal:
         last = max((position[e.id] for e in entries if text in rendered(e, personal)), default=None)
-        for reference in text.compiled.references:
+        for reference in first_of_each(text):
             if reference.name not in text.stages & position.keys() or last is None:
                 continue
             if position[reference.name] >= last:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cozy.dsl.diagnostics import Diagnostic, Related, error, warning
 from cozy.dsl.kinds import ANYTHING, VARIABLE_KINDS, Kind, context_part, kind, member, values_of
-from cozy.dsl.texts import PERSONAL_TEXT, STAGE_TEXT, Text
+from cozy.dsl.mentions import first_of_each
+from cozy.dsl.texts import STAGE_TEXT, Text
 from cozy.dsl.wording import all_of, quoted
 from cozy.dsl.written import Entry, Resolved
 from cozy.errors import did_you_mean
@@ -28,25 +29,44 @@ class Scope:
     """Whether that is all; of a personality without a pipeline nobody knows the stages."""
     stages: Collection[str] = ()
     """The stages of the pipeline, those that cannot be named included."""
+    later: Collection[str] = ()
+    """Those of them that have not run by then: a mistake of its own, and no help."""
 
-    def of(self, reference: Reference) -> Collection[Hashable] | None:
+    def hint(self, name: str) -> str | None:
+        return did_you_mean(name, self.kinds.keys() - set(self.later))
+
+    def values(self, reference: Reference) -> Collection[Hashable] | None:
         """Every value that a reference can have; None: any."""
         root = self.kinds.get(reference.name)
         return values_of(root, reference.fields) if root else None
 
 
-def scope_of(text: Text, resolved: Resolved | None) -> Scope:
-    """What one template may name; without a pipeline, as far as that can be told."""
-    known = WELCOME if text.name == "welcome" else text.taken
-    kinds = {name: VARIABLE_KINDS[name] for name in known}
+def scope_of(text: Text, resolved: Resolved | None, by: str | None = None) -> Scope:
+    """What one template may name, of the stage `by` or of the personality itself; without a pipeline, as far
+    as that can be told."""
     if text.name == "welcome":
-        return Scope(kinds)
+        return Scope({name: VARIABLE_KINDS[name] for name in WELCOME})
     if resolved is None:
-        return Scope(kinds, whole=False)
+        return Scope({name: VARIABLE_KINDS[name] for name in text.taken}, whole=False)
+    return _scope(text.taken, resolved, by)
+
+
+def stage_scope(resolved: Resolved) -> Scope:
+    """What the stages of a pipeline may name."""
+    return _scope(STAGE_TEXT, resolved, None)
+
+
+def _scope(taken: frozenset[str], resolved: Resolved, by: str | None) -> Scope:
     ids = [entry.id for entry in resolved.entries]
-    stages = {entry.id: value_kind(entry) for entry in resolved.entries if entry.id not in text.taken}
-    off = {stage.id: ANYTHING for stage in resolved.removed if stage.id not in text.taken}
-    return Scope({**off, **stages, **kinds}, stages=ids)
+    return Scope(
+        {
+            **{stage.id: ANYTHING for stage in resolved.removed},
+            **{entry.id: value_kind(entry) for entry in resolved.entries},
+            **{name: VARIABLE_KINDS[name] for name in taken},
+        },
+        stages=ids,
+        later=[id_ for id_ in ids[ids.index(by) if by else len(ids) :] if id_ not in taken],
+    )
 
 
 def value_kind(entry: Entry) -> Kind:
@@ -68,7 +88,7 @@ def brings(entry: Entry) -> str | None:
 def wrong_names(text: Text, scope: Scope) -> Iterator[Diagnostic]:
     """Variables that do not exist, and fields that they do not have."""
     told: set[str] = set()
-    for reference in text.compiled.references:
+    for reference in dict.fromkeys(text.compiled.references):
         name = reference.name
         if name in scope.kinds:
             yield from _wrong_field(text, reference, scope)
@@ -85,7 +105,7 @@ def _unknown(text: Text, reference: Reference, scope: Scope) -> Diagnostic:
         message = f"`{text.name}`: `{name}` is known in a personality's `prompt` and `context` only"
         hint = f"name a stage that fetches it: `type: fetch_context` with `source: {name}`"
         return error("CZ085", message, place, hint)
-    hint = did_you_mean(name, scope.kinds)
+    hint = scope.hint(name)
     if name in VARIABLES:
         return error("CZ083", f"`{text.name}`: there is no `{name}` yet: nobody has spoken", place, hint)
     return error("CZ083", f"`{text.name}`: there is no variable `{name}`", place, hint)
@@ -126,7 +146,7 @@ def not_brought(texts: Sequence[Text], resolved: Resolved) -> Iterator[Diagnosti
     off = {stage.id for stage in resolved.removed}
     told: set[str] = set()
     for text in texts:
-        for reference in text.compiled.references:
+        for reference in first_of_each(text):
             name = reference.name
             if name not in SECTION_VARIABLES or name in brought or name in told or text.name == "welcome":
                 continue
@@ -182,13 +202,10 @@ def _steadiness(name: str) -> str:
 
 
 def _changing_prompt(text: Text, stages: Collection[str]) -> Iterator[Diagnostic]:
-    told: set[str] = set()
-    for reference in text.compiled.references:
+    for reference in first_of_each(text):
         steadiness = _steadiness(reference.name)
-        known = reference.name in VARIABLES or reference.name in stages
-        if steadiness == "stable" or reference.name in told or not known:
+        if steadiness == "stable" or not (reference.name in VARIABLES or reference.name in stages):
             continue
-        told.add(reference.name)
         message = (
             f"`{text.name}` names `{reference.name}`, which {_CHANGES[steadiness]}: "
             "the history behind it cannot be reused"
@@ -197,13 +214,11 @@ def _changing_prompt(text: Text, stages: Collection[str]) -> Iterator[Diagnostic
 
 
 def _changing_ahead(text: Text) -> Iterator[Diagnostic]:
-    references = text.compiled.references
+    references = list(first_of_each(text))
     told: set[str] = set()
     for i, slow in enumerate(references):
-        if _steadiness(slow.name) != "slow" or slow.name in {r.name for r in references[:i]}:
-            continue
         ahead = next((r for r in references[:i] if _steadiness(r.name) == "turn"), None)
-        if ahead is None or ahead.name in told:
+        if _steadiness(slow.name) != "slow" or ahead is None or ahead.name in told:
             continue
         told.add(ahead.name)
         message = (
@@ -212,15 +227,3 @@ def _changing_ahead(text: Text) -> Iterator[Diagnostic]:
         hint = f"write `{slow.name}` first: what stands behind something new cannot be reused"
         related = [Related(f"`{slow.name}` stands here", text.variable(slow))]
         yield warning("CZ091", message, text.variable(ahead), hint, related)
-
-
-__all__ = [
-    "PERSONAL_TEXT",
-    "Scope",
-    "brings",
-    "cache_order",
-    "not_brought",
-    "not_shown",
-    "scope_of",
-    "wrong_names",
-]

@@ -17,7 +17,7 @@ from cozy.dsl.diagnostics import Diagnostic, Place, error
 from cozy.dsl.layout import entry_end
 from cozy.dsl.page import Complaint, Mistake
 from cozy.dsl.scalars import lines_of, place_of
-from cozy.dsl.source import read_source
+from cozy.dsl.source import read_source, too_much
 from cozy.dsl.syntax import explained
 
 KeyPath = tuple[str | int, ...]
@@ -105,7 +105,9 @@ def parse_file(path: Path, name: str, cache: Cache | None = None) -> Parsed:
 
 
 def parse_text(text: str, path: Path, name: str) -> Parsed:
-    """The same for a text at hand, of which `read_source` has nothing to say."""
+    """The same for a text at hand, with `\\n` at the end of lines."""
+    if problem := too_much(text, name):
+        return Parsed(text, None, (problem,))
     lines = text.split("\n")
     found: list[Diagnostic] = []
     while len(found) < MAX_MISTAKES:

@@ -130,13 +130,15 @@ class _Reader:
         kinds = {path: kind or self._kind(path) for path, kind in found.items()}
         pipelines = [path for path, kind in kinds.items() if kind == "pipeline"]
         self.pipeline_files.update({path.stem: path for path in pipelines})
-        self.read_personalities([path for path, kind in kinds.items() if kind == "personality"])
+        chosen = [path for path, kind in kinds.items() if kind == "personality"]
+        for folder in dict.fromkeys(path.absolute().parent for path in chosen):
+            self.read_personalities([path for path in chosen if path.absolute().parent == folder])
         self.read_pipelines(pipelines)
         named = [p.spec.pipeline for p in self.personalities.values() if isinstance(p.spec.pipeline, str)]
         self.read_pipelines([self.pipeline_files[name] for name in named if name in self.pipeline_files])
 
     def _chosen(self, path: Path) -> Iterable[tuple[Path, Kind | None]]:
-        if not path.is_dir():
+        if not _is_folder(path):
             return [(path, None)]
         parts: list[tuple[Path, Kind | None]] = [
             *((file, "personality") for file in self.files_in(path / "personalities")),
@@ -177,7 +179,7 @@ class _Reader:
 
     def _know_pipelines(self, folders: Iterable[Path]) -> None:
         for folder in folders:
-            if folder.is_dir():
+            if _is_folder(folder):
                 for path in sorted(folder.glob("[!.]*.yaml")):
                     self.pipeline_files.setdefault(path.stem, path)
 
@@ -255,3 +257,11 @@ class _Reader:
                 f"rename the file to `{id_}.yaml`, so that it is found by its id",
             )
         )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is a folder that may be looked into."""
+    try:
+        return path.is_dir()
+    except OSError:  # no right to know, or a name that is too long
+        return False

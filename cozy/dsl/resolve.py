@@ -32,7 +32,7 @@ OFF = "off"
 # jinja2 takes these for its own
 _RESERVED = frozenset(
     {"and", "caller", "elif", "else", "false", "for", "if", "in", "is", "loop", "none", "not", "or", "self"}
-    | {"super", "true", "False", "None", "True"}
+    | {"super", "true", "False", "None", "True", "dict", "namespace", "range"}
 )
 _MEANT_OFF = frozenset({"Off", "OFF", "no", "false", "none", "null", "~", "remove", "delete", "disabled"})
 
@@ -96,7 +96,9 @@ def _base(pipeline: Pipeline, found: list[Diagnostic]) -> Iterator[Written]:
         path = (*pipeline.path, "stages", id_)
         found += _bad_id(id_, pipeline.document.key(*path))
         layer = _layer(id_, value, pipeline.document, path, found)
-        if layer is not None:
+        if layer is None:
+            yield Written(id_, (Layer(pipeline.document, path, {}),), {}, readable=False)
+        else:
             yield Written(id_, (layer,), layer.data)
 
 
@@ -168,7 +170,7 @@ def _added(
 
 def _entry(written: Written, found: list[Diagnostic]) -> Entry:
     """A stage with its settings checked. What is wrong with it is in `found`; what is not, goes on."""
-    info, known = _type(written, found)
+    info, known = _type(written, found) if written.readable else (None, False)
     if info is None:
         return Entry(written.id, written)
     data = {**written.data, "type": info.name}
@@ -240,15 +242,15 @@ def personality_texts(spec: PersonalitySpec, document: Document) -> tuple[tuple[
 def _placed(entries: list[Entry], added: list[Entry]) -> list[Entry]:
     """The pipeline with the added stages in it, each as high as it can stand."""
     placed = list(entries)
-    waiting = list(added)
-    new = {entry.id for entry in added}
+    # first those that need none of the others; where all do, in a circle, wiring tells of it
+    needed = {e.id: {o.id for o in added if o is not e and _needs(e, o)} for e in added}
+    waiting = {entry.id: entry for entry in added}
     while waiting:
-        # first those that need none of the others; where all do, in a circle, wiring tells of it
-        free = (e for e in waiting if not any(_needs(e, other) for other in waiting if other is not e))
-        entry = next(free, waiting[0])
-        waiting.remove(entry)
+        free = (entry for entry in waiting.values() if not needed[entry.id] & waiting.keys())
+        entry = next(free, None) or next(iter(waiting.values()))
+        del waiting[entry.id]
         at = _lowest_need(entry, placed)
-        while at < len(placed) and placed[at].id in new:  # new ones of one height keep their order
+        while at < len(placed) and placed[at].id in needed:  # new ones of one height keep their order
             at += 1
         placed.insert(at, entry)
     return placed

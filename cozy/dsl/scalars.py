@@ -92,13 +92,11 @@ def _folded(pieces: Sequence[Piece], *, keeps_deeper: bool) -> list[list[Piece]]
         index, _, text = piece
         if not text.strip():
             blanks += 1
-            result.append([])
-            last = index
             continue
         is_deeper = keeps_deeper and text[:1] in {" ", "\t"}
-        breaks = last >= 0 and index != last and not blanks and (is_deeper or deeper)
-        if breaks or (blanks and (is_deeper or deeper) and result[-1] == [] and last >= 0):
-            result.append([])
+        goes_on = last < 0 or index == last  # nothing is above it, or it is in the same line
+        breaks = blanks + (not goes_on and (is_deeper or deeper))
+        result += [[] for _ in range(breaks)]
         result[-1].append(piece)
         blanks, deeper, last = 0, is_deeper, index
     return result

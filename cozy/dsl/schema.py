@@ -80,7 +80,7 @@ def _any_stage(types: Mapping[str, StageInfo]) -> Schema:
         "properties": {"type": {"enum": list(types), "description": f"Which stage type it is. {known}."}},
         "allOf": [
             {
-                "if": {"required": ["type"], "properties": {"type": {"const": name}}},
+                "if": {"type": "object", "required": ["type"], "properties": {"type": {"const": name}}},
                 "then": {"$ref": f"#/definitions/{name}"},
             }
             for name in types
@@ -135,12 +135,18 @@ def _as_edited(schema: Schema) -> Schema:
     if "description" in schema:
         schema["description"] = _one_line(schema["description"])
     if "properties" in schema:
-        schema["properties"] = {name: _as_edited(value) for name, value in schema["properties"].items()}
+        schema["properties"] = {name: _property(value) for name, value in schema["properties"].items()}
     if "anyOf" in schema:
         return _either(schema)
-    if "$ref" in schema and len(schema) > 1:  # in draft 07 whatever stands beside a `$ref` counts for nothing
-        return {"anyOf": [{"$ref": schema.pop("$ref")}, {"type": "null"}], **schema}
     return _typed(schema)
+
+
+def _property(schema: Schema) -> Schema:
+    edited = _as_edited(schema)
+    if "$ref" not in edited:
+        return edited
+    # a mapping may be left empty; and in draft 07 whatever stands beside a `$ref` counts for nothing
+    return {"anyOf": [{"$ref": edited.pop("$ref")}, {"type": "null"}], **edited}
 
 
 def _either(schema: Schema) -> Schema:

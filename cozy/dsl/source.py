@@ -103,7 +103,7 @@ def _decoded(raw: bytes, name: str) -> Source:
     except UnicodeDecodeError as problem:
         return _other_encoding(body, name, _guess(body), problem.start, "")
     text = text.replace("\r\n", "\n")
-    return Source(raw, text, _hidden(text, name) or _too_much(text, name))
+    return Source(raw, text, _hidden(text, name))
 
 
 def _guess(body: bytes) -> str:
@@ -141,7 +141,8 @@ def _hidden(text: str, name: str) -> Diagnostic | None:
     return error("CZ005", message, place, "delete it")
 
 
-def _too_much(text: str, name: str) -> Diagnostic | None:
+def too_much(text: str, name: str) -> Diagnostic | None:
+    """What is wrong with a text that would take the parser too long."""
     lines = list(structure(text.split("\n")))
     entries = sum(line.depth for line in lines)
     if entries > MAX_ENTRIES:

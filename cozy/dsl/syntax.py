@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from cozy.dsl import indentation
-from cozy.dsl.layout import first_duplicate
+from cozy.dsl.layout import Line, first_duplicate
 from cozy.dsl.page import At, Complaint, Mistake, Page
 
 
@@ -108,13 +109,28 @@ def _from_parser(page: Page) -> Mistake:
 
 
 def _broken_down(page: Page) -> Mistake:
-    """The parser itself fell over: it does over a list as a key, and over a key twice that has a comment."""
+    """The parser itself fell over: it does over a list as a key, over a key twice that has a comment, and
+    over a plain text below a comment."""
     lines = page.structure(len(page.lines))
     for line in lines:
         if "?" in line.dashes:
             return _question_mark(page, (line.index, line.indent + line.dashes.index("?")), local=False)
-    twice = first_duplicate(lines)
-    return indentation.duplicate(page, (twice.index, twice.level)) if twice else _unknown(page)
+    if twice := first_duplicate(lines):
+        return indentation.duplicate(page, (twice.index, twice.level))
+    for line, below in pairwise(lines):
+        if line.key and line.value.startswith("#") and below.key is None and not below.dashes:
+            return _text_below_comment(page, line)
+    return _unknown(page)
+
+
+def _text_below_comment(page: Page, line: Line) -> Mistake:
+    return page.mistake(
+        "CZ025",
+        f"the text of `{line.key}` stands below a comment",
+        (line.index, line.level),
+        len(line.key or ""),
+        hint=f"write `{line.key}: |` in front of the comment",
+    )
 
 
 def _flow(page: Page) -> Mistake:

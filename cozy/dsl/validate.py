@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -19,6 +19,8 @@ from cozy.errors import did_you_mean
 M = TypeVar("M", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
 
+ROUNDS = 4
+"""How often a file is mended to see what else is wrong."""
 _STAND_IN = "unnamed"
 
 
@@ -54,32 +56,23 @@ class Validated(Generic[M]):
 def validate(model: type[M], data: Mapping[str, Any], locate: Locator, subject: str) -> Validated[M]:
     """`data`, as text from YAML, as a `model`; `subject` is what messages call it: "a personality",
     "a `fetch_context` stage"."""
-    try:
-        return Validated(model.model_validate(data, by_alias=True, by_name=False))
-    except ValidationError as wrong:
-        errors = [_Wrong.of(model, e) for e in wrong.errors(include_url=False)]
-    meant = {(*wrong.path[:-1], key) for wrong in errors if (key := _meant(wrong, errors))}
-    diagnostics = tuple(
-        _diagnostic(wrong, locate, subject)
-        for wrong in errors
-        if not (wrong.kind == "missing" and wrong.path in meant)  # it is there, mistyped
-    )
-    mended, left_out = _mended(data, errors)
-    return Validated(_as_far_as(model, mended), diagnostics, left_out)
-
-
-def _as_far_as(model: type[M], data: dict[str, Any]) -> M | None:
-    """The model with a stand-in for each text that must be there."""
-    for _ in range(2):
+    mending = _Mending(_copied(data))
+    found: list[Diagnostic] = []
+    for _ in range(ROUNDS):
         try:
-            return model.model_validate(data, by_alias=True, by_name=False)
+            value = model.model_validate(mending.data, by_alias=True, by_name=False)
         except ValidationError as wrong:
-            for details in wrong.errors(include_url=False):
-                holder = _holder(data, details["loc"])
-                if details["type"] != "missing" or holder is None:
-                    return None
-                holder[str(details["loc"][-1])] = _STAND_IN
-    return None
+            errors = [_Wrong.of(model, e) for e in wrong.errors(include_url=False)]
+        else:
+            return Validated(value, tuple(found), frozenset(mending.left_out))
+        found += [
+            _diagnostic(wrong, mending.written(wrong.path), locate, subject)
+            for wrong in errors
+            if not mending.knows_of(wrong, errors)
+        ]
+        if not mending.mend(errors):
+            break
+    return Validated(None, tuple(found), frozenset(mending.left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +90,16 @@ class _Wrong:
 
     @staticmethod
     def of(model: type[BaseModel], details: ErrorDetails) -> _Wrong:
-        # a part in parentheses is a branch of a union, not a key
-        path = tuple(part for part in details["loc"] if not str(part).startswith("("))
         owner, field, field_key = model, None, ""
-        for part in path:
-            inner = _model_in(field.annotation) if field else owner
-            if inner is None:
-                break
-            owner, field, field_key = inner, _fields(inner).get(str(part)), str(part)
-            if field is None:
-                break
+        path: KeyPath = ()
+        within: type[BaseModel] | None = model
+        for part in details["loc"]:
+            if field and part in _tags(field):
+                continue
+            path = (*path, part)
+            if within is not None:
+                owner, field, field_key = within, _fields(within).get(str(part)), str(part)
+                within = _model_in(field.annotation) if field else None
         return _Wrong(details["type"], path, details["input"], owner, field, field_key, details["msg"])
 
     @property
@@ -140,6 +133,11 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield from _parts(part)
 
 
+def _tags(field: FieldInfo) -> set[str]:
+    """What pydantic calls the branches of a field that is one of several types; they are no keys."""
+    return {part.tag for part in _parts(field.annotation) if isinstance(part, Tag)}
+
+
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((p for p in _parts(annotation) if isinstance(p, type) and issubclass(p, BaseModel)), None)
 
@@ -147,32 +145,35 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 # -- words ---------------------------------------------------------------------------------------------
 
 
-def _diagnostic(wrong: _Wrong, locate: Locator, subject: str) -> Diagnostic:
+def _diagnostic(wrong: _Wrong, written: KeyPath, locate: Locator, subject: str) -> Diagnostic:
+    """What is wrong, in words; `written` is its path in the file."""
     key = next((part for part in reversed(wrong.path[:-1]) if isinstance(part, str)), None)
     owner = f"`{key}`" if key else subject
     if wrong.kind == "extra_forbidden":
-        return _unknown_key(wrong, locate, owner)
+        return _unknown_key(wrong, locate.key(*written), owner)
     if wrong.kind == "missing":
-        place = locate.key(*wrong.path[:-1])
+        place = locate.key(*written[:-1])
         known = ", ".join(f"`{word}`" for word in _words(wrong))
         hint = f"{wrong.about}: {known}" if known else wrong.about
         return error("CZ031", f"{wrong.label} is missing, {owner} needs one", place, hint)
     code, message, hint = _worded(wrong)
-    place = locate.value(*wrong.path) if wrong.given != "" else locate.key(*wrong.path)
+    place = locate.value(*written) if wrong.given != "" else locate.key(*written)
     return error(code, message, place, hint)
 
 
-def _unknown_key(wrong: _Wrong, locate: Locator, owner: str) -> Diagnostic:
+def _unknown_key(wrong: _Wrong, place: Place, owner: str) -> Diagnostic:
     key = str(wrong.path[-1])
-    place = locate.key(*wrong.path)
     odd = next((c for c in key if not c.isprintable() or c == "\u3000"), None)
-    homes = [name for name, field in _fields(wrong.owner).items() if key in _keys_in(field)]
+    own = _fields(wrong.owner)
+    hint = did_you_mean(key, own)
     if odd:
         hint = f"a character in it does not show: U+{ord(odd):04X}"
-    elif homes:
-        hint = f"it belongs in `{homes[0]}`, indented below it"
-    else:
-        hint = did_you_mean(key, _fields(wrong.owner))
+    elif not get_close_matches(key, own, n=1, cutoff=0.6):
+        inner = {name: home for home, field in own.items() for name in _keys_in(field)}
+        near = get_close_matches(key, inner, n=1, cutoff=0.75)
+        if near:
+            which = "it" if near[0] == key else f"did you mean `{near[0]}`? it"
+            hint = f"{which} belongs in `{inner[near[0]]}`, indented below it"
     return error("CZ030", f"{owner} has no key `{key}`", place, hint)
 
 
@@ -198,9 +199,9 @@ def _worded(wrong: _Wrong) -> tuple[str, str, str | None]:
         case "tuple_type" | "list_type" | "set_type":
             return "CZ032", f"{label} should be a list, not {given}", "write one `- item` a line, indented"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
-            return "CZ033", f"{label} should be a whole number, not {given}", _range(wrong)
+            return "CZ033", f"{label} should be a whole number, not {given}", _number(wrong, int)
         case "float_parsing" | "float_type" | "finite_number":
-            return "CZ033", f"{label} should be a number, not {given}", _range(wrong)
+            return "CZ033", f"{label} should be a number, not {given}", _number(wrong, float)
         case "bool_parsing" | "bool_type":
             return "CZ033", f"{label} should be `true` or `false`, not {given}", wrong.about
         case "literal_error" | "enum":
@@ -258,6 +259,16 @@ def _limit(wrong: _Wrong, name: str) -> Any:
     return next((found for mark in marks if (found := getattr(mark, name, None)) is not None), None)
 
 
+def _number(wrong: _Wrong, kind: type[int | float]) -> str | None:
+    """The number that was probably meant: written with a comma, or with full-width digits."""
+    text = unicodedata.normalize("NFKC", str(wrong.given)).replace(",", ".").strip()
+    try:
+        kind(text)
+    except ValueError:
+        return _range(wrong)
+    return f"did you mean `{text}`?" if text != wrong.given else _range(wrong)
+
+
 def _range(wrong: _Wrong) -> str | None:
     is_duration = wrong.field is not None and "duration" in [*wrong.field.metadata, *_field_parts(wrong)]
     low = _limit(wrong, "ge")
@@ -309,26 +320,59 @@ def _matching(wrong: _Wrong) -> str | None:
 # -- going on ------------------------------------------------------------------------------------------
 
 
-def _mended(data: Mapping[str, Any], errors: Sequence[_Wrong]) -> tuple[dict[str, Any], frozenset[KeyPath]]:
-    """The data without what was wrong, with mistyped keys set right; and what was left out."""
-    mended = _copied(data)
-    left_out: set[KeyPath] = set()
-    for wrong in errors:
-        path = wrong.path
-        while path and isinstance(path[-1], int):
-            path = path[:-1]  # a list with a wrong item is left out as a whole
-        holder = _holder(mended, path)
-        if holder is None:
-            continue
-        value = holder.pop(str(path[-1]), None)
-        meant = _meant(wrong, errors)
-        if meant and meant not in holder:
-            holder[meant] = value
-        elif wrong.kind != "missing":
-            left_out.add(path)
-            if wrong.field and wrong.field.annotation is str:
-                holder[str(path[-1])] = _STAND_IN  # so that nobody is told that there is nothing
-    return mended, frozenset(left_out)
+class _Mending:
+    """Data that is set right as far as can be, so that what is left can be looked at."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+        self.left_out: set[KeyPath] = set()
+        self.renamed: dict[KeyPath, KeyPath] = {}
+        """Keys as they were meant → as they are written."""
+
+    def written(self, path: KeyPath) -> KeyPath:
+        """Where in the file a path of the mended data is."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.renamed:
+                return (*self.renamed[path[:end]], *path[end:])
+        return path
+
+    def knows_of(self, wrong: _Wrong, errors: Sequence[_Wrong]) -> bool:
+        """Whether a key is missing only because it is mistyped, or was left out here."""
+        meant = {(*other.path[:-1], key) for other in errors if (key := _meant(other, errors))}
+        return wrong.kind == "missing" and wrong.path in meant | self.left_out
+
+    def mend(self, errors: Sequence[_Wrong]) -> bool:
+        """Set a mistyped key right, leave a wrong value out. False where a key is missing for which nothing
+        can stand in."""
+        for wrong in errors:
+            path = wrong.path
+            while path and isinstance(path[-1], int):
+                path = path[:-1]  # a list with a wrong item is left out as a whole
+            holder = self._holder(path)
+            if holder is None:
+                return False
+            key, meant = str(path[-1]), _meant(wrong, errors)
+            value = holder.pop(key, None)
+            if meant and meant not in holder:
+                holder[meant] = value
+                self.renamed[*path[:-1], meant] = self.written(path)
+            elif wrong.field and wrong.field.annotation is str:
+                holder[key] = _STAND_IN
+            elif wrong.kind == "missing" and not any(_meant(other, errors) == key for other in errors):
+                return False
+            if not meant and wrong.kind != "missing":
+                self.left_out.add(path)
+        return True
+
+    def _holder(self, path: KeyPath) -> dict[str, Any] | None:
+        """The mapping that holds the last key of a path."""
+        data = self.data
+        for part in path[:-1]:
+            inner: Any = data.get(str(part))
+            if not isinstance(inner, dict):
+                return None
+            data = cast("dict[str, Any]", inner)
+        return data if path else None
 
 
 def _meant(wrong: _Wrong, errors: Sequence[_Wrong]) -> str | None:
@@ -342,16 +386,6 @@ def _meant(wrong: _Wrong, errors: Sequence[_Wrong]) -> str | None:
         if near:
             return near[0]
     return None
-
-
-def _holder(data: dict[str, Any], path: KeyPath) -> dict[str, Any] | None:
-    """The mapping that holds the last key of a path."""
-    for part in path[:-1]:
-        inner: Any = data.get(str(part))
-        if not isinstance(inner, dict):
-            return None
-        data = cast("dict[str, Any]", inner)
-    return data if path else None
 
 
 def _copied(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,10 +141,10 @@ class _Wiring:
     # -- what fills one need ---------------------------------------------------------------------------
 
     def _value(self, entry: Entry, need: Need, above: Sequence[Entry], named: list[Entry]) -> Input | None:
+        chosen = [e for e in named if _gives(e, *(type_ for type_, _ in need.types))]
         for type_, count in need.types:
-            pool = [e for e in named if _gives(e, type_)] or above
-            givers = [e for e in pool if _gives(e, type_)]
-            if len(givers) > 1 and count != "many" and pool is above:
+            givers = [e for e in chosen or above if _gives(e, type_)]
+            if len(givers) > 1 and count != "many" and not chosen:
                 self._several(entry, type_, givers)
                 return None
             if givers:
@@ -199,12 +199,8 @@ class _Wiring:
                 self.heard.update(last)
                 self.speakers.update(id_ for id_ in last if not self._speech_of(id_))
                 last = [s for id_ in last for s in self._speech_of(id_)]
-        if (
-            self.entries
-            and not self._voices()
-            and not any(_speaks(r.info) for r in self.removed)
-            and not self._is_opaque()
-        ):
+        voices = [*self._voices(), *(stage for stage in self.removed if _speaks(stage.info))]
+        if self.entries and not voices and not any(e.info is None for e in self.entries):
             self.diagnostics.append(self._nobody())
         if self.undecided:
             self.diagnostics.append(_undecided(list(self.undecided.values())))
@@ -213,10 +209,6 @@ class _Wiring:
 
     def _voices(self) -> list[Entry]:
         return [e for e in self.entries if _speaks(e.info)]
-
-    def _is_opaque(self) -> bool:
-        """Whether there is a stage of which nobody knows what it gives."""
-        return any(e.info is None for e in self.entries)
 
     def waits(self) -> dict[str, set[str]]:
         """For each stage, those above that must have ended first."""

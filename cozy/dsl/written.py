@@ -42,6 +42,8 @@ class Written:
     id: str
     layers: tuple[Layer, ...]
     data: Mapping[str, Any]
+    readable: bool = True
+    """Something stands there that is no stage; where the id is named, it is known all the same."""
 
     def layer(self, path: KeyPath) -> Layer:
         """The file that says what holds of `path`; of what nobody says, the first that comes near."""
@@ -70,7 +72,7 @@ class Written:
 
     def over(self, layer: Layer) -> Written:
         """These words with another file's over them."""
-        return Written(self.id, (*self.layers, layer), merge(self.data, layer.data))
+        return Written(self.id, (*self.layers, layer), merge(self.data, layer.data), self.readable)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

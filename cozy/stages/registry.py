@@ -63,7 +63,8 @@ def stage_types() -> Mapping[str, StageInfo]:
     """Every registered stage type, in the order of a pipeline."""
     for module in _BUILT_IN:
         import_module(f"cozy.stages.{module}")
-    return {name: _info(name, cls) for name, cls in _classes.items()}
+    # by name, not as they were imported: a test or a plugin may have been first
+    return {name: _info(name, _classes[name]) for name in dict.fromkeys((*_BUILT_IN, *_classes))}
 
 
 def _info(name: str, cls: type[Any]) -> StageInfo:

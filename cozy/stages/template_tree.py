@@ -61,7 +61,9 @@ class _Walk:
             case nodes.Assign():
                 self._bind(node.target, self.value(node.node))
             case nodes.AssignBlock():
-                self._children(node)
+                for child in (node.filter, *node.body):
+                    if child is not None:
+                        self.visit(child)
                 self._bind(node.target, None)
             case nodes.With():
                 self._with(node)
@@ -214,7 +216,17 @@ def condition(node: nodes.Expr) -> Condition:
         case nodes.Compare(expr=left, ops=[nodes.Operand(op=op, expr=right)]):
             return _comparison(left, op, right)
         case _:
-            return Truth(repr(node))
+            return Truth(_subject(node)[0])
+
+
+def _subject(node: nodes.Expr) -> tuple[str, Reference | None]:
+    """One name for expressions that mean the same, and the value from outside that it is, if no more."""
+    if isinstance(node, (nodes.Name, nodes.Getattr, nodes.Getitem)):
+        walk = _Walk(frozenset())
+        reference = walk.value(node) and walk.found[-1]
+        if reference and len(walk.found) == 1:
+            return ".".join((reference.name, *reference.fields)), reference
+    return repr(node), None
 
 
 def _comparison(left: nodes.Expr, op: str, right: nodes.Expr) -> Condition:
@@ -225,10 +237,8 @@ def _comparison(left: nodes.Expr, op: str, right: nodes.Expr) -> Condition:
     constants = frozenset(_constants(right, op))
     if not constants:
         return Truth(f"{left!r} {op} {right!r}")
-    walk = _Walk(frozenset())
-    walk.value(left)
-    is_value = isinstance(left, (nodes.Name, nodes.Getattr, nodes.Getitem)) and len(walk.found) == 1
-    return OneOf(repr(left), walk.found[0] if is_value else None, constants)
+    subject, reference = _subject(left)
+    return OneOf(subject, reference, constants)
 
 
 def _constants(node: nodes.Expr, op: str) -> Iterator[Hashable]:

@@ -19,6 +19,7 @@ from cozy.stages.registry import stage
 from cozy.stages.values import Generation, Reply
 from cozy.turn import Message, ToolCall
 
+
 class ToolLoopSettings(StageSettings):
     max_rounds: int = Field(default=10, ge=1, le=100)
     """How often tools are run before the model must answer without them."""

@@ -1,4 +1,4 @@
-"""Each mistake that an author can make: a file, or a folder of files, under `mistakes/`, named after its code.
+"""Each mistake that an author can make: a file, or a folder of them, under `mistakes/`, named after its code.
 
 `CZ012_a_key_twice.yaml` is read as a personality or a pipeline, as it says itself; a folder holds
 `personalities/` and `pipelines/`. The snapshot is what `cozy check` shows.

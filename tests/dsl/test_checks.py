@@ -1,0 +1,148 @@
+"""Rules of stages, at their edges: what just passes, and what just does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cozy.dsl.checks import MOST_SPEAKERS, RULES
+from tests.dsl.authoring import check_mia, codes
+
+SPEAKERS = """\
+pipeline:
+  stages:
+    prompt:
+      type: render_prompt
+    intent:
+      type: llm
+      ask: 一个词。
+    one:
+      type: llm
+      visible: true
+      when: {}
+    other:
+      type: llm
+      visible: true
+      when: {}
+    save:
+      type: persist
+"""
+
+
+def said(folder: Path, lines: str) -> list[str]:
+    return codes(check_mia(folder, lines))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ('intent.text == "a"', 'intent.text != "a"', []),
+        ('"a" in intent.text', 'not ("a" in intent.text)', []),
+        ('intent.text|trim in ("a", "b")', 'intent.text|trim not in ("b", "a")', []),
+        ('intent.text == "a"', 'intent.text == "b"', ["CZ073"]),
+        ('intent.text == "a"', "intent.text", ["CZ071"]),
+        ('intent.text == "a"', 'turn.text == "a"', ["CZ071"]),
+        ('channel == "voice"', 'channel in ("http", "terminal", "test")', []),
+        ('channel == "voice"', 'channel in ("http", "terminal")', ["CZ073"]),
+        ('intent.finish_reason == "stop"', 'intent.finish_reason in ("length", "tool_calls")', ["CZ073"]),
+        ("turn.text|length > 9", "turn.text|length <= 9", ["CZ071"]),
+    ],
+    ids=str,
+)
+def test_exactly_one_speaks(one: str, other: str, expected: list[str], tmp_path: Path) -> None:
+    unused = [] if "intent" in one + other else ["CZ068"]
+    assert said(tmp_path, SPEAKERS.format(f"({one})", f"({other})")) == [*unused, *expected]
+
+
+def test_a_condition_that_does_not_parse_is_not_reasoned_about(tmp_path: Path) -> None:
+    assert said(tmp_path, SPEAKERS.format("intent.text ==", "intent.text")) == ["CZ082"]
+
+
+def test_a_crowd_of_speakers_is_not_compared_one_by_one(tmp_path: Path) -> None:
+    stages = "".join(
+        f"    s{i}:\n      type: llm\n      visible: true\n      when: turn.text == '{i}'\n"
+        for i in range(MOST_SPEAKERS + 1)
+    )
+    lines = f"pipeline:\n  stages:\n    prompt:\n      type: render_prompt\n{stages}"
+    assert said(tmp_path, lines) == ["CZ071"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("timeout: 45s\n", []),
+        ("timeout: 44s\n", ["CZ079"]),
+        ("stages:\n  tools:\n    timeout: 60s\n", []),
+        ("stages:\n  tools:\n    timeout: 60001ms\n", ["CZ079"]),
+        ("timeout: 2m\nstages:\n  tools:\n    timeout: 2m\n", []),
+        ("stages:\n  tools:\n    tool_timeout: 45s\n", []),
+        ("stages:\n  tools:\n    tool_timeout: 46s\n", ["CZ079"]),
+        ("timeout: 10s\nstages:\n  answer:\n    timeout: 9s\n  tools:\n    timeout: 11s\n", ["CZ079"]),
+    ],
+)
+def test_a_part_takes_no_longer_than_the_whole(lines: str, expected: list[str], tmp_path: Path) -> None:
+    assert said(tmp_path, lines) == expected
+
+
+def test_a_hurried_turn_is_told_of_once_for_all_stages_of_its_pipeline(tmp_path: Path) -> None:
+    [problem] = check_mia(tmp_path, "timeout: 20s\n").diagnostics
+    assert problem.message == "the whole turn may take 20s, but `answer` 30s and `tools` 45s"
+    assert problem.place.file.endswith("mia.yaml")
+    assert len(problem.related) == 2
+
+
+@pytest.mark.parametrize("stage", ["budget", "prompt", "tools", "save"])
+@pytest.mark.parametrize("rule", ["on_error: degrade", "when: turn.text"])
+def test_what_has_no_empty_value_cannot_be_missing(stage: str, rule: str, tmp_path: Path) -> None:
+    assert said(tmp_path, f"stages:\n  {stage}:\n    {rule}\n") == ["CZ077"]
+
+
+@pytest.mark.parametrize("stage", ["history", "knowledge", "remember"])
+@pytest.mark.parametrize("rule", ["on_error: degrade", "when: turn.text"])
+def test_what_has_an_empty_value_can(stage: str, rule: str, tmp_path: Path) -> None:
+    assert said(tmp_path, f"stages:\n  {stage}:\n    {rule}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [("knowledge", []), ("answer", []), ("save", ["CZ078"]), ("tools", ["CZ078"]), ("remember", ["CZ078"])],
+)
+def test_only_what_reads_is_tried_again(stage: str, expected: list[str], tmp_path: Path) -> None:
+    assert said(tmp_path, f"stages:\n  {stage}:\n    retries: 1\n") == expected
+
+
+def test_a_hidden_model_may_degrade_and_the_speaker_may_not(tmp_path: Path) -> None:
+    assert said(tmp_path, "pipeline: critic\nstages:\n  draft:\n    on_error: degrade\n") == []
+    assert said(tmp_path, "pipeline: critic\nstages:\n  final:\n    on_error: degrade\n") == ["CZ076"]
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ('turn.channel == "voice"', []),
+        ('turn.channel == "vioce"', ["CZ087"]),
+        ('channel in ("voice", "phone")', ["CZ087"]),
+        ('turn.metadata.x == "anything"', []),
+        ('turn.text == "a" and turn.text == "b"', ["CZ087"]),
+        ('turn.text == "a" and turn.metadata.x == "b"', []),
+        ("true", []),
+        ("false", ["CZ087"]),
+        ("knowledge_of_nothing and false", ["CZ083", "CZ087"]),
+    ],
+    ids=str,
+)
+def test_a_condition_can_come_true(when: str, expected: list[str], tmp_path: Path) -> None:
+    assert sorted(said(tmp_path, f"stages:\n  memory:\n    when: {when}\n")) == expected
+
+
+@pytest.mark.parametrize("name", ["after", "from"])
+def test_to_wait_for_a_stage_is_not_to_take_its_value(name: str, tmp_path: Path) -> None:
+    """`after` names it and nothing comes of what it gave; `from` does not take it either."""
+    extra = "  extra:\n    type: llm\n    ask: 想一想\n"
+    lines = f"stages:\n{extra}  answer:\n    visible: true\n    {name}: extra\n"
+    assert said(tmp_path, lines) == (["CZ068"] if name == "after" else ["CZ062"])
+
+
+def test_every_rule_says_what_it_is_about() -> None:
+    assert all(rule.__doc__ for rule in RULES)
