@@ -67,4 +67,5 @@ class Turn:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Free facts about the request that templates may read."""
     id: TurnId = field(default_factory=lambda: TurnId(uuid4()))
-    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC).astimezone())
+    """When it was said; templates are told the time in its time zone."""

@@ -36,14 +36,14 @@ def count(text: str, model: str | None) -> None:
     import anyio
 
     from cozy.adapters.token_counter import TikTokenCounter
+    from cozy.app import named_encodings
     from cozy.settings import load_settings
 
     settings = load_settings()
     model = model or settings.model.default
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    cards = {f"{p}/{m}": c for p, s in settings.providers.items() for m, c in s.models.items()}
-    counter = TikTokenCounter(_files(), {name: c.encoding for name, c in cards.items() if c.encoding})
+    counter = TikTokenCounter(_files(), named_encodings(settings))
     anyio.run(counter.load, model)
     click.echo(counter.count(text, model))
     click.echo(f"{'exact' if counter.is_exact(model) else 'estimated'} for `{model}`", err=True)

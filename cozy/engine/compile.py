@@ -52,7 +52,9 @@ def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], defaul
     return Persona(
         about=About(spec.id, spec.name, spec.description, spec.language or ""),
         prompt=Template(spec.prompt, f"{file}: prompt"),
-        context=Template(spec.context or default_context(spec.language), f"{file}: context"),
+        context=Template(
+            spec.context or default_context(spec.language), f"{file if spec.context else 'built in'}: context"
+        ),
         voice_prompt=Template(voice, f"{file}: voice.prompt") if voice else None,
         welcome=Template(spec.welcome, f"{file}: welcome"),
         client_system=spec.client_system,

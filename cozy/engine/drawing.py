@@ -119,9 +119,13 @@ def _edges(graph: Graph) -> Iterator[Edge]:
 
 
 def _reads(edge: Edge, graph: Graph) -> bool:
-    """Whether the target sees the source's value; where only `after` says so, it does not."""
-    after = getattr(graph.nodes[edge.target].stage.settings, "after", ())
-    return edge.kind == "takes" or graph.nodes[edge.source].id not in after
+    """Whether the target sees the source's value, and the box does not say so already.
+
+    Where only `after` names it, it sees nothing; what `when` names is in the box.
+    """
+    target = graph.nodes[edge.target]
+    known = {*getattr(target.stage.settings, "after", ()), *(target.when.names if target.when else ())}
+    return edge.kind == "takes" or graph.nodes[edge.source].id not in known
 
 
 def duration(seconds: float) -> str:

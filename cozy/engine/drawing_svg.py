@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from cozy.engine.drawing import Box, Sketch, sketch
+from cozy.engine.drawing import Sketch, sketch
 from cozy.engine.drawing_layout import Cell, Layout, layout
-from cozy.engine.drawing_text import WIDEST, cells, clip
+from cozy.engine.drawing_text import box_lines, cells
 from cozy.engine.graph import Graph
 
 # pixels
@@ -38,7 +38,7 @@ text { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "Noto Sans Mono
 def as_svg(graph: Graph) -> str:
     """The drawing as one SVG document."""
     drawn = sketch(graph)
-    widths = [_width(_lines(box)) for box in drawn.boxes]
+    widths = [_width(list(box_lines(box))) for box in drawn.boxes]
     placed = layout(drawn.levels, drawn.drawn, widths, gap=GAP, passing=PASSING)
     tops = _tops(drawn, placed)
     width = max(placed.width, round(cells(drawn.title) * ID_CHARACTER)) + 2 * MARGIN
@@ -70,10 +70,6 @@ def _width(lines: Sequence[str]) -> int:
     return max(round(widest) + 2 * PADDING, NARROWEST)
 
 
-def _lines(box: Box) -> list[str]:
-    return [clip(line, WIDEST) for line in box.lines()]
-
-
 def _tops(drawn: Sketch, placed: Layout) -> list[int]:
     """Where each row begins, and where one below the last would."""
     tops = [MARGIN + TITLE]
@@ -83,7 +79,7 @@ def _tops(drawn: Sketch, placed: Layout) -> list[int]:
 
 
 def _height(drawn: Sketch, cell: Cell) -> int:
-    return 0 if cell.box is None else len(_lines(drawn.boxes[cell.box])) * LINE + PADDING + 6
+    return 0 if cell.box is None else len(list(box_lines(drawn.boxes[cell.box]))) * LINE + PADDING + 6
 
 
 def _boxes(drawn: Sketch, placed: Layout, tops: Sequence[int]) -> Iterator[str]:
@@ -98,7 +94,7 @@ def _boxes(drawn: Sketch, placed: Layout, tops: Sequence[int]) -> Iterator[str]:
                 f'<rect class="box" x="{cell.left}" y="{top}" width="{cell.width}"'
                 f' height="{_height(drawn, cell)}" rx="7"/>'
             )
-            for i, line in enumerate(_lines(box)):
+            for i, line in enumerate(list(box_lines(box))):
                 y = top + PADDING + 9 + i * LINE
                 kind = ' class="id"' if i == 0 else ""
                 yield f'<text{kind} x="{cell.left + PADDING}" y="{y}">{_text(line)}</text>'

@@ -13,12 +13,14 @@ from statistics import fmean
 
 from wcwidth import iter_graphemes, wcswidth
 
-from cozy.engine.drawing import Sketch, sketch
+from cozy.engine.drawing import Box, Sketch, sketch
 from cozy.engine.drawing_layout import Cell, layout
 from cozy.engine.graph import Graph
 
 WIDEST = 34
-"""Cells that a line in a box may take."""
+"""Cells that a line in a box may take,"""
+MOST_LINES = 3
+"""and lines that one fact may take there."""
 NARROWEST = 24
 """A list is not drawn narrower than this."""
 GAP, PASSING, PORT_GAP = 2, 3, 4
@@ -32,6 +34,15 @@ def as_text(graph: Graph, width: int) -> str:
         lines = list(_list(drawn, max(width, NARROWEST)))
     title = _wrapped(drawn.title, max(width, NARROWEST))
     return "\n".join([*title, "", *lines])
+
+
+def box_lines(box: Box) -> Iterator[str]:
+    """What stands in a box, in lines of at most 34 cells."""
+    for line in box.lines():
+        broken = _wrapped(clip(line, 4 * WIDEST), WIDEST)
+        yield from broken[:MOST_LINES]
+        if len(broken) > MOST_LINES:
+            yield "…"
 
 
 def cells(text: str) -> int:
@@ -79,7 +90,7 @@ class _Bus:
 
 def _boxes(drawn: Sketch, width: int) -> list[str] | None:
     """None where it does not fit, or where wires would run into one another."""
-    texts = [[clip(line, WIDEST) for line in box.lines()] for box in drawn.boxes]
+    texts = [list(box_lines(box)) for box in drawn.boxes]
     leaving = [sum(source == i for source, _ in drawn.drawn) for i in range(len(texts))]
     widths = [
         max(max(map(cells, lines)) + 4, PORT_GAP * (ports - 1) + 3)

@@ -8,7 +8,6 @@ from types import TracebackType
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from cozy.engine.graph import Graph
 from cozy.engine.library import Library
@@ -26,9 +25,8 @@ EVENT_BUFFER = 64
 class RunningTurn:
     """A turn under way: iterate for its events; the last one is TurnFinished or TurnFailed."""
 
-    def __init__(self, run: TurnRun, receive: MemoryObjectReceiveStream[Event]) -> None:
+    def __init__(self, run: TurnRun) -> None:
         self._run = run
-        self._receive = receive
 
     @property
     def turn(self) -> Turn:
@@ -38,16 +36,10 @@ class RunningTurn:
         return self
 
     async def __anext__(self) -> Event:
-        try:
-            return self._receive.receive_nowait()  # what waits already is taken without a round of the loop
-        except anyio.WouldBlock:
-            pass
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-        try:
-            return await self._receive.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
+        event = await self._run.reader.next()
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
     def interrupt(self, heard: str | None = None) -> None:
         """Stop the model at once and keep what was said. `heard` is what of it reached the user's ears;
@@ -59,20 +51,20 @@ class TurnContext:
     """The context manager that `Engine.run` gives: entered, the turn is under way; left early, it ends."""
 
     def __init__(self, graph: Graph, turn: Turn, ports: Ports, prefixes: PrefixLog, tasks: TaskGroup) -> None:
-        send, self._receive = anyio.create_memory_object_stream[Event](EVENT_BUFFER)
-        self._run = TurnRun(graph, turn, ports, Reader(send), prefixes)
+        self._run = TurnRun(graph, turn, ports, Reader(EVENT_BUFFER), prefixes)
         self._tasks = tasks
 
     async def __aenter__(self) -> RunningTurn:
         self._tasks.start_soon(self._run.drive)
-        return RunningTurn(self._run, self._receive)
+        return RunningTurn(self._run)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._receive.close()
+        self._run.reader.leave()
         self._run.interrupt()
-        if kind is None:  # a reader that was cancelled itself does not wait for what is kept of the turn
+        # a reader that was cancelled itself does not wait for what is kept of the turn
+        if kind is None and not self._run.done.is_set():
             await self._run.done.wait()
 
 

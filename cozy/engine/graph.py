@@ -43,10 +43,12 @@ class Slot:
     parameter: str
     sources: tuple[int, ...]
     many: bool
+    optional: bool = False
 
     @staticmethod
     def of(given: Input, index: Mapping[str, int]) -> Slot:
-        return Slot(given.parameter, tuple(index[s] for s in given.sources), given.count == "many")
+        sources = tuple(index[s] for s in given.sources)
+        return Slot(given.parameter, sources, given.count == "many", given.count == "optional")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,16 @@ class PrefixLog:
         self._last: OrderedDict[Hashable, tuple[int, ...]] = OrderedDict()
         self._conversations = conversations
 
-    def matched(self, conversation: Hashable, messages: Sequence[Message], tokens: Sequence[int]) -> int:
-        """Tokens at the beginning that are as in the prompt before; remembers this one."""
+    def matched(self, conversation: Hashable, messages: Sequence[Message]) -> int:
+        """How many messages at the beginning are as in the prompt before; remembers this one."""
         hashes = tuple(hash((m.role, m.content, m.tool_calls, m.tool_call_id)) for m in messages)
         before = self._last.pop(conversation, ())
         self._last[conversation] = hashes
         if len(self._last) > self._conversations:
             self._last.popitem(last=False)
         same = 0
-        for new, old, size in zip(hashes, before, tokens, strict=False):
+        for new, old in zip(hashes, before, strict=False):
             if new != old:
                 break
-            same += size
+            same += 1
         return same

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-
-import anyio
 
 from cozy.engine.graph import Graph, Node, Slot
 from cozy.engine.prefixes import PrefixLog
@@ -92,15 +89,16 @@ def welcome(graph: Graph, turn: Turn) -> str:
 
 async def _preview(graph: Graph, target: int, turn: Turn, ports: Ports) -> Preview:
     cut, kept = _until(graph, target)
-    send, receive = anyio.create_memory_object_stream[Event](math.inf)
-    run = TurnRun(cut, turn, ports, Reader(send), PrefixLog())
-    with receive:
-        await run.drive()
-        *_, last = [event async for event in receive]
+    reader = Reader()
+    run = TurnRun(cut, turn, ports, reader, PrefixLog())
+    await run.drive()
+    told: list[Event] = []
+    while (event := await reader.next()) is not None:
+        told.append(event)
     node = cut.nodes[-1]
     prompt = run.values[-1]
     if not isinstance(prompt, Prompt):
-        raise _failure(last, node)
+        raise _failure(told[-1], node)
     parts = _parts([run.values[s] for slot in node.inputs for s in slot.sources])
     variables = run.variables | {name: parts.get(name, ContextPart(name)) for name in SECTION_VARIABLES}
     return Preview(

@@ -12,8 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -23,7 +22,7 @@ from cozy.engine.graph import Graph, Node, Slot
 from cozy.engine.prefixes import PrefixLog
 from cozy.engine.reader import Reader
 from cozy.engine.schedule import release, waiting_counts
-from cozy.engine.trace import Asked, Mark, PrefixReuse, Recording, Trace
+from cozy.engine.trace import Asked, Mark, Recording, Trace
 from cozy.errors import CozyError, EngineError, NoAnswer, StageTimeout, TurnTimeout
 from cozy.events import (
     Event,
@@ -101,10 +100,12 @@ class TurnRun:
         self.recording = Recording(now, now, [None] * count, [None] * count, ["not run"] * count)
         self._failure: Failure | None = None
         self._interrupted = False
+        self._skipped = False
         self._heard: str | None = None
         self.reader = reader
         self._prefixes = prefixes
-        self._scope = anyio.CancelScope()
+        self._tasks = anyio.create_task_group()
+        self._scope = self._tasks.cancel_scope
 
     # -- from outside ----------------------------------------------------------------------------------
 
@@ -118,11 +119,10 @@ class TurnRun:
         self.recording.began = perf_counter()
         try:
             self._scope.deadline = anyio.current_time() + self.graph.timeout_s
-            with self._scope:
-                async with anyio.create_task_group() as tasks:
-                    for root in self.graph.roots[1:]:
-                        tasks.start_soon(self._chain, root, tasks)
-                    await self._chain(self.graph.roots[0], tasks)
+            async with self._tasks as tasks:
+                for root in self.graph.roots[1:]:
+                    tasks.start_soon(self._chain, root, tasks)
+                await self._chain(self.graph.roots[0], tasks)
             if self._scope.cancelled_caught and self._failure is None and not self._interrupted:
                 self._failure = Failure(None, TurnTimeout(self.graph.timeout_s))
         except anyio.get_cancelled_exc_class():
@@ -158,12 +158,15 @@ class TurnRun:
         context = _Context(self, i, node.info)
         recording.outcomes[i] = "cancelled"  # until we know better
         try:
-            if node.when is not None and not node.when.holds(self.variables):
+            if (self._skipped and self._starved(node)) or not (
+                node.when is None or node.when.holds(self.variables)
+            ):
+                self._skipped = True
                 await context.emit(StageSkipped(node.id))
                 self._end(i, "skipped", _empty(node))
                 return True
             await context.emit(StageStarted(node.id, node.type))
-            value = await self._attempts(node, context)
+            value = await self._value(node, context)
         except CozyError as error:
             return await self._failed(i, error, error.code, error.message, context)
         except Exception as error:
@@ -176,24 +179,44 @@ class TurnRun:
         await context.emit(StageFinished(node.id, perf_counter() - started))
         return True
 
-    async def _attempts(self, node: Node, context: _Context) -> Any:
-        """The node's value, tried again under `retries` as long as it has said nothing."""
+    async def _value(self, node: Node, context: _Context) -> Any:
+        """The node's value, within its deadline."""
         arguments = {slot.parameter: self._fill(slot) for slot in node.inputs}
-        said = len(self.spoken)
-        delay_s = 0.1
-        with _Deadline(node.timeout_s, shield=node.settles) as deadline:
-            context.scope = deadline.scope
-            for attempt in range(node.retries + 1):
-                try:
-                    return await node.stage.run(**arguments, ctx=context)
-                except EngineError as error:
-                    if attempt == node.retries or not error.retryable or len(self.spoken) > said:
-                        raise
-                    context.note(attempts=attempt + 2)
-                    await anyio.sleep(error.retry_after_s or delay_s)
-                    delay_s *= 2
+        if node.timeout_s is None and not node.settles:
+            return await self._attempts(node, arguments, context)
+        deadline = math.inf if node.timeout_s is None else anyio.current_time() + node.timeout_s
+        with anyio.CancelScope(deadline=deadline, shield=node.settles) as context.scope:
+            return await self._attempts(node, arguments, context)
         # only our own deadline gets here: a stage's own TimeoutError is an error of the stage
         raise StageTimeout(node.id, node.timeout_s or math.inf)
+
+    async def _attempts(self, node: Node, arguments: dict[str, Any], context: _Context) -> Any:
+        """The node's value, tried again under `retries` as long as it has said nothing."""
+        said, delay_s = len(self.spoken), 0.1
+        for attempt in range(node.retries):
+            try:
+                return await node.stage.run(**arguments, ctx=context)
+            except EngineError as error:
+                if not error.retryable or len(self.spoken) > said:
+                    raise
+                context.note(attempts=attempt + 2)
+                await anyio.sleep(error.retry_after_s or delay_s)
+                delay_s *= 2
+        return await node.stage.run(**arguments, ctx=context)
+
+    def _starved(self, node: Node) -> bool:
+        """Whether all that could fill one of its needs were skipped, and it cannot make do with nothing.
+
+        So a tool loop behind one of two speakers is skipped with it, and the other speaker answers.
+        """
+        for slot in node.inputs:
+            if slot.many or slot.optional or not slot.sources:
+                continue
+            if all(self.recording.outcomes[s] == "skipped" for s in slot.sources):
+                nothing = all(self.values[s] is None for s in slot.sources)
+                if nothing or not hasattr(node.stage, "empty"):
+                    return True
+        return False
 
     def _fill(self, slot: Slot) -> Any:
         if slot.many:
@@ -250,7 +273,7 @@ class TurnRun:
             messages=(Message("assistant", text),) if text else (),
             finish_reason="interrupted",
             usage=sum((a.usage for a in self.recording.requests), Usage()),
-            model=next((a.request.model for a in reversed(self.recording.requests)), ""),
+            model=next((n["model"] for n in reversed(self.recording.notes.values()) if "model" in n), ""),
             error=self._failure.code if self._failure else None,
         )
 
@@ -264,7 +287,7 @@ class TurnRun:
         requests = self.recording.requests
         trace = self._trace(
             cards={a.request.model: self.ports.llm.card(a.request.model) for a in requests},
-            prefixes=[self._prefix(a) for a in requests] if self.turn.session_id else (),
+            seen=[(a, self._matched(a)) for a in requests] if self.turn.session_id else (),
         )
         # whether or not anybody still listens: what had to be kept is kept
         await self.reader.tell(self._last_event(reply, trace))
@@ -291,12 +314,15 @@ class TurnRun:
                 continue
             self.recording.starts[i] = self.recording.starts[i] or perf_counter()
             try:
-                with _Deadline(timeout_s := node.timeout_s or SETTLE_TIMEOUT_S, shield=True):
+                with anyio.move_on_after(timeout_s := node.timeout_s or SETTLE_TIMEOUT_S, shield=True):
                     settle: Any = node.stage
                     await settle.settle(partial, _Context(self, i, node.info))
                     self._end(i, "done", None)
                     continue
                 raise StageTimeout(node.id, timeout_s)
+            except CozyError as error:
+                fields = {**self._log_fields(node.id), "code": error.code}
+                _log.error("stage could not settle", extra=fields)
             except Exception:
                 _log.exception("stage %s could not settle", node.id, extra=self._log_fields(node.id))
 
@@ -323,22 +349,22 @@ class TurnRun:
         )
 
     def _trace(
-        self, cards: Mapping[str, ModelCard] | None = None, prefixes: Sequence[PrefixReuse] = ()
+        self, cards: Mapping[str, ModelCard] | None = None, seen: Sequence[tuple[Asked, int]] = ()
     ) -> Trace:
         return Trace(
             self.recording,
             self.graph,
             turn_id=str(self.turn.id),
             cards=cards or {},
-            prefixes=prefixes,
+            seen=seen,
+            count=self.ports.tokens.count,
             ended=perf_counter(),
         )
 
-    def _prefix(self, asked: Asked) -> PrefixReuse:
+    def _matched(self, asked: Asked) -> int:
+        """How many messages at the beginning of a request the one before it had already."""
         request, stage = asked.request, self.graph.nodes[asked.node].id
-        sizes = [self.ports.tokens.count(m.content, request.model) for m in request.messages]
-        conversation = (self.turn.session_id, stage, request.model)
-        return PrefixReuse(stage, sum(sizes), self._prefixes.matched(conversation, request.messages, sizes))
+        return self._prefixes.matched((self.turn.session_id, stage, request.model), request.messages)
 
     def _log_fields(self, stage: str) -> dict[str, str]:
         return {"turn_id": str(self.turn.id), "personality_id": self.graph.id, "stage": stage}
@@ -369,6 +395,10 @@ class _Context:
     def degraded(self) -> Sequence[StageDegraded]:
         return self._run.degraded
 
+    @property
+    def usage(self) -> Usage:
+        return sum((asked.usage for asked in self._run.recording.requests), Usage())
+
     async def emit(self, event: Event) -> None:
         if isinstance(event, TextDelta):
             self._run.spoken.append(event.text)
@@ -395,28 +425,7 @@ class _Context:
         return jobs
 
 
-class _Deadline:
-    """A cancel scope with a deadline, or nothing at all where there is neither deadline nor shield."""
-
-    __slots__ = ("scope",)
-
-    def __init__(self, timeout_s: float | None, *, shield: bool) -> None:
-        self.scope: anyio.CancelScope | None = None
-        if timeout_s is not None or shield:
-            deadline = math.inf if timeout_s is None else anyio.current_time() + timeout_s
-            self.scope = anyio.CancelScope(deadline=deadline, shield=shield)
-
-    def __enter__(self) -> Self:
-        if self.scope is not None:
-            self.scope.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return None if self.scope is None else self.scope.__exit__(kind, error, trace)
-
-
 def _empty(node: Node) -> Any:
+    """The value of a stage that did not run; None where its type has none."""
     stage: Any = node.stage
-    return stage.empty()
+    return stage.empty() if hasattr(stage, "empty") else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -100,13 +100,15 @@ class Trace:
         turn_id: str,
         ended: float,
         cards: Mapping[str, ModelCard],
-        prefixes: Sequence[PrefixReuse] = (),
+        count: Callable[[str, str], int],
+        seen: Sequence[tuple[Asked, int]] = (),
     ) -> None:
+        """`count` gives the tokens of a text for a model; `seen` has for each request how many messages at
+        its beginning the one before it had, too."""
         self._recording, self._graph, self._ended, self._cards = recording, graph, ended, cards
         self.turn_id = turn_id
         self.personality = graph.id
-        self.prefixes = tuple(prefixes)
-        """For each request to a model, in a session: what a prompt cache could save."""
+        self._seen, self._count = seen, count
 
     @property
     def wall_s(self) -> float:
@@ -143,6 +145,15 @@ class Trace:
         """The model that gave the answer; empty where none did."""
         spoke = (a for a in reversed(self._recording.requests) if self._graph.nodes[a.node].info.speaks)
         return next((a.request.model for a in spoke), "")
+
+    @cached_property
+    def prefixes(self) -> tuple[PrefixReuse, ...]:
+        """For each request to a model, in a session: what a prompt cache could save."""
+        return tuple(self._reuse(asked, same) for asked, same in self._seen)
+
+    def _reuse(self, asked: Asked, same: int) -> PrefixReuse:
+        sizes = [self._count(message.content, asked.request.model) for message in asked.request.messages]
+        return PrefixReuse(self._graph.nodes[asked.node].id, sum(sizes), sum(sizes[:same]))
 
     @property
     def cost(self) -> float | None:

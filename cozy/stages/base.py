@@ -226,6 +226,11 @@ class StageContext(Protocol):
         """What went on without a value so far."""
         ...
 
+    @property
+    def usage(self) -> Usage:
+        """What models have cost so far, hidden stages included."""
+        ...
+
     async def emit(self, event: Event) -> None:
         """Tell the world. Waits while the reader is behind; that wait is not counted."""
         ...

@@ -10,7 +10,14 @@ from pydantic import BeforeValidator, Field
 
 from cozy.errors import PromptTooLarge
 from cozy.stages.base import StageContext, StageSettings, many
-from cozy.stages.prompting import MESSAGE_TOKENS, context_text, message_tokens, system_text, user_text
+from cozy.stages.prompting import (
+    MESSAGE_TOKENS,
+    context_text,
+    message_tokens,
+    names_sections,
+    system_text,
+    user_text,
+)
 from cozy.stages.registry import stage
 from cozy.stages.values import (
     Budgeted,
@@ -57,7 +64,8 @@ class Budget:
             self.settings.reserve_output or model.sampling.max_tokens or min(DEFAULT_RESERVE, window // 4)
         )
         room = min(window - reserve, self.settings.max_tokens or window)
-        fixed = _measured(system_text({}, ctx), "", card.name, ctx)
+        bare = system_text({}, ctx)
+        fixed = _measured(bare, "", card.name, ctx)
         if sum(fixed.values()) > room:
             raise _too_large(fixed, room)
         joined = join(parts)
@@ -66,7 +74,8 @@ class Budget:
         costs, available = _costs(card.name, ctx), room - sum(fixed.values())
         while True:
             kept, budgets = fit(joined, available, order, costs)
-            system, context = system_text(kept, ctx), context_text(kept, ctx)
+            system = system_text(kept, ctx) if names_sections(ctx.persona) else bare
+            context = context_text(kept, ctx)
             measured = _measured(system, context, card.name, ctx)
             used = sum(measured.values()) + sum(b.kept for b in budgets if b.section == "history")
             if used <= room:

@@ -21,14 +21,15 @@ async def first_that_answers(
     request: LLMRequest, models: tuple[str, ...], prompt_tokens: int, ctx: StageContext
 ) -> Generation:
     """Ask the models in order, as long as none has spoken a word. Raises the last one's EngineError."""
-    before = len(ctx.spoken)
+    before, failed = len(ctx.spoken), list[str]()
     for model in models[:-1]:
         try:
             return await generate(replace(request, model=model), prompt_tokens, ctx)
         except EngineError as error:
             if len(ctx.spoken) > before:
                 raise
-            ctx.note(fallback=f"{model}: {error.message}")
+            failed.append(f"{model}: {error.message}")
+            ctx.note(fallback="; ".join(failed))
     return await generate(replace(request, model=models[-1]), prompt_tokens, ctx)
 
 
@@ -42,6 +43,7 @@ async def generate(request: LLMRequest, prompt_tokens: int, ctx: StageContext) -
     reasoning: list[str] = []
     calls: dict[int, ToolCall] = {}
     finish: FinishChunk | None = None
+    ctx.note(model=request.model)
     started = perf_counter()
     first = 0.0
     try:

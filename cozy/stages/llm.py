@@ -62,7 +62,7 @@ class Llm:
         except EngineError as error:
             if not self.settings.fallback_text or len(ctx.spoken) > before:
                 raise
-            ctx.note(fallback=error.message)
+            ctx.note(fallback_text=error.message)
             if ctx.node.speaks:
                 await ctx.emit(TextDelta(self.settings.fallback_text, ctx.node.id))
             return Generation(text=self.settings.fallback_text, model=models[-1], request=request)

@@ -46,7 +46,7 @@ class Persist:
                 personality_id=turn.personality_id,
                 messages=(Message("user", turn.text, parts=turn.parts), *reply.messages),
                 status=status,
-                tokens=reply.usage.total_tokens,
+                tokens=ctx.usage.total_tokens,
                 metadata=_facts(reply, ctx),
                 jobs=jobs,
                 retry_of=turn.retry_of,
@@ -59,8 +59,8 @@ def _facts(reply: Reply, ctx: StageContext) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": reply.model,
         "finish_reason": reply.finish_reason,
-        "prompt_tokens": reply.usage.prompt_tokens,
-        "completion_tokens": reply.usage.completion_tokens,
+        "prompt_tokens": ctx.usage.prompt_tokens,
+        "completion_tokens": ctx.usage.completion_tokens,
         "channel": ctx.turn.channel,
     }
     if ctx.degraded:

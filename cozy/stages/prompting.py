@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cozy.errors import TurnError
-from cozy.stages.base import StageContext
+from cozy.stages.base import Persona, StageContext
 from cozy.stages.templates import SECTION_VARIABLES
 from cozy.stages.values import ContextPart, ContextSection
 from cozy.turn import Message
@@ -40,6 +40,12 @@ def system_text(parts: Mapping[ContextSection, ContextPart], ctx: StageContext) 
         if persona.client_system == "append":
             texts.append(turn.client_system.strip())
     return "\n\n".join(text for text in texts if text)
+
+
+def names_sections(persona: Persona) -> bool:
+    """Whether the system message depends on what the turn brings."""
+    templates = (persona.prompt, persona.voice_prompt)
+    return any(t is not None and not t.names.isdisjoint(SECTION_VARIABLES) for t in templates)
 
 
 def context_text(parts: Mapping[ContextSection, ContextPart], ctx: StageContext) -> str:

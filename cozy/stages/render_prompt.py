@@ -29,9 +29,10 @@ class RenderPrompt:
     async def run(self, context: Budgeted | Sequence[ContextPart], ctx: StageContext) -> Prompt:
         if isinstance(context, Budgeted):
             parts, system, brought = context.parts, context.system, context.context
+            measured = {section.section: section.kept for section in context.report.sections}
         else:
             parts = join(context)
-            system, brought = system_text(parts, ctx), context_text(parts, ctx)
+            system, brought, measured = system_text(parts, ctx), context_text(parts, ctx), {}
         model = ctx.turn.model or ctx.persona.model.names[0]
         count = ctx.ports.tokens.count
         messages: list[Message] = []
@@ -48,7 +49,8 @@ class RenderPrompt:
             add("tools", [], count(ctx.persona.tools_text, model))
         history = parts["history"].messages if "history" in parts else ()
         if history:
-            add("history", history, sum(message_tokens(m, model, ctx) for m in history))
+            tokens = measured.get("history") or sum(message_tokens(m, model, ctx) for m in history)
+            add("history", history, tokens)
         text = user_text(brought, ctx.turn.text)
         # 3 more tokens open the reply
         add("message", [Message("user", text, parts=ctx.turn.parts)], count(text, model) + 2 * MESSAGE_TOKENS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -113,9 +114,17 @@ class ToolLoop:
         if tool is None:
             raise ToolError(f"there is no tool `{call.name}`", hint=did_you_mean(call.name, tools))
         arguments = tool.check(call.arguments)
-        turn, language = ctx.turn, ctx.turn.language or ctx.persona.about.language or None
+        turn = ctx.turn
+        language = turn.language or ctx.persona.about.language or _written_in(turn.text)
         caller = ToolCaller(turn.user_id, turn.session_id, turn.id, turn.personality_id, language)
         timeout_s = self.settings.tool_timeout or tool.spec.timeout_s
         with anyio.move_on_after(timeout_s):
             return await ctx.ports.tools.call(call.name, arguments, caller)
         raise ToolError(f"`{call.name}` did not answer within {timeout_s:g} s")
+
+
+def _written_in(text: str) -> str | None:
+    """`zh` where a message has Chinese characters and none of Japanese's own; None: nobody can tell."""
+    if re.search(r"[\u3040-\u30ff]", text):
+        return None
+    return "zh" if re.search(r"[\u4e00-\u9fff]", text) else None

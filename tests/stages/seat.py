@@ -106,6 +106,10 @@ class Seat:
         }
 
     @property
+    def usage(self) -> Usage:
+        return sum((usage for _, usage in self.requests), Usage())
+
+    @property
     def spoken(self) -> str:
         return "".join(event.text for event in self.events if isinstance(event, TextDelta))
 

@@ -23,6 +23,7 @@ from cozy.usage import Usage
 from tests.stages.seat import FIRST, Seat, ports, turn
 
 CALL = ToolCall("1", "clock", "{}")
+USAGE = Usage(100, 20)
 REPLY = Reply(
     "noon",
     (
@@ -30,7 +31,7 @@ REPLY = Reply(
         Message("tool", "12:00", tool_call_id="1"),
         Message("assistant", "noon"),
     ),
-    usage=Usage(100, 20),
+    usage=USAGE,
     model="test/big",
     rounds=1,
 )
@@ -45,7 +46,8 @@ class Disk:
 
     def seat(self, **facts: Any) -> Seat:
         said = turn(**{"text": "几点了", "user_id": self.user, "session_id": self.session} | facts)
-        return Seat(turn=said, ports=ports(store=self.store))
+        asked = [(LLMRequest("test/small", ()), Usage(10, 1)), (LLMRequest("test/big", ()), USAGE)]
+        return Seat(turn=said, ports=ports(store=self.store), requests=asked)
 
     async def messages(self) -> list[tuple[str, str]]:
         return [
@@ -83,7 +85,7 @@ async def test_the_users_message_and_the_answer_are_stored_with_calls_and_result
         ("assistant", "noon"),
     ]
     session = await disk.store.session(disk.user, disk.session)
-    assert (session.message_count, session.total_tokens) == (4, 120)
+    assert (session.message_count, session.total_tokens) == (4, 131)
 
 
 async def test_facts_about_the_answer_are_kept_with_it(disk: Disk) -> None:
@@ -93,8 +95,8 @@ async def test_facts_about_the_answer_are_kept_with_it(disk: Disk) -> None:
     assert await disk.facts() == {
         "model": "test/big",
         "finish_reason": "stop",
-        "prompt_tokens": 100,
-        "completion_tokens": 20,
+        "prompt_tokens": 110,
+        "completion_tokens": 21,
         "channel": "voice",
         "degraded": [{"stage": "memory", "code": "ENGINE_TIMEOUT"}],
     }

@@ -1,0 +1,102 @@
+"""`cozy memory`: what users have told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from cozy.cli.opened import user_option, username, with_app
+
+if TYPE_CHECKING:
+    from cozy.app import App
+    from cozy.interfaces.repl.memory import Remembered, Remembrance
+    from cozy.ports.memory import MemoryItem
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def memory() -> None:
+    """List, search, edit and forget what users have told: memory (sentences) and profile (facts by topic)."""
+
+
+async def _of(app: App, user: str | None) -> Remembrance:
+    from cozy.interfaces.repl.memory import Remembrance
+
+    return Remembrance(app.memories, app.profiles, await app.store.user(username(user)))
+
+
+@memory.command("list")
+@json_option
+@user_option
+def list_(as_json: bool, user: str | None) -> None:
+    """List everything that is remembered of a user."""
+    from cozy.cli.tables import columns
+    from cozy.interfaces.plain_values import plain
+
+    async def work(app: App) -> Remembered:
+        return await (await _of(app, user)).everything()
+
+    known = with_app(work)
+    if as_json:
+        values = {"profile": plain(known.facts), "memory": plain(known.items)}
+        click.echo(json.dumps(values, ensure_ascii=False, indent=2))
+        return
+    rows = [(f.id[:8], f"{f.topic}/{f.sub_topic}", f.content) for f in known.facts]
+    rows += [(m.id[:8], "memory", m.text) for m in known.items]
+    if rows:
+        click.echo(columns(rows))
+    else:
+        click.echo("nothing is remembered of this user", err=True)
+
+
+@memory.command()
+@click.argument("query")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1, 100), help="How many.")
+@json_option
+@user_option
+def search(query: str, top: int, as_json: bool, user: str | None) -> None:
+    """Show what fits QUERY best, as a personality would be given it."""
+    from cozy.cli.tables import columns
+    from cozy.interfaces.plain_values import plain
+
+    async def work(app: App) -> Sequence[MemoryItem]:
+        user_id = await app.store.user(username(user))
+        return await app.memories.search(query, user_id=user_id, top_k=top)
+
+    found = with_app(work)
+    if as_json:
+        click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
+    elif found:
+        click.echo(columns([(m.id[:8], "" if m.score is None else f"{m.score:.2f}", m.text) for m in found]))
+    else:
+        click.echo("nothing found", err=True)
+
+
+@memory.command()
+@click.argument("id_", metavar="ID")
+@click.argument("text")
+@user_option
+def edit(id_: str, text: str, user: str | None) -> None:
+    """Put TEXT in place of what is remembered under ID, or under the beginning of one."""
+
+    async def work(app: App) -> None:
+        await (await _of(app, user)).edit(id_, text)
+
+    with_app(work)
+    click.echo("changed", err=True)
+
+
+@memory.command()
+@click.argument("id_", metavar="ID")
+@user_option
+def forget(id_: str, user: str | None) -> None:
+    """Forget what is under ID, or under the beginning of one; `all` forgets everything."""
+
+    async def work(app: App) -> int:
+        return await (await _of(app, user)).forget(id_)
+
+    click.echo(f"forgotten: {with_app(work)}", err=True)

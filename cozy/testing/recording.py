@@ -1,0 +1,217 @@
+"""What models and engines gave during a turn, so that a fixture can be made of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+from cozy.adapters.scripted import ENGINE_ERRORS, Fault, Reply, ScriptedCall, ScriptedUsage
+from cozy.errors import EngineError
+from cozy.ports import Ports
+from cozy.ports.knowledge import Knowledge, Passage
+from cozy.ports.llm import (
+    LLM,
+    Chunk,
+    FinishChunk,
+    LLMRequest,
+    ModelCard,
+    ReasoningChunk,
+    TextChunk,
+    ToolCallChunk,
+)
+from cozy.ports.memory import Exchange, Memories, MemoryItem
+from cozy.ports.profile import ProfileFact, Profiles
+from cozy.turn import UserId
+
+
+@dataclass(slots=True)
+class Given:
+    """What an engine gave, and how it failed where it did."""
+
+    asked: bool = False
+    passages: list[Passage] = field(default_factory=list[Passage])
+    facts: list[ProfileFact] = field(default_factory=list[ProfileFact])
+    items: list[MemoryItem] = field(default_factory=list[MemoryItem])
+    fault: Fault | None = None
+
+    @contextmanager
+    def asking(self) -> Generator[None]:
+        self.asked = True
+        try:
+            yield
+        except EngineError as error:
+            self.fault = fault_of(error)
+            raise
+        except BaseException:  # cancelled: its time was over
+            self.fault = Fault(kind="stall")
+            raise
+
+
+def fault_of(error: EngineError, after: int = 0) -> Fault:
+    """How a script lets the same happen."""
+    name = type(error).__name__
+    kind = name if name in ENGINE_ERRORS else "EngineUnavailable"
+    return Fault.model_validate({"kind": kind, "after": after, "message": error.message})
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request to a model, and what came of it."""
+
+    request: LLMRequest
+    chunks: list[Chunk] = field(default_factory=list[Chunk])
+    fault: Fault | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(c.text for c in self.chunks if isinstance(c, TextChunk))
+
+    @property
+    def reply(self) -> Reply:
+        """The same as an entry of a script, each kind of words in one piece."""
+        reasoning = "".join(c.text for c in self.chunks if isinstance(c, ReasoningChunk))
+        calls = self._calls()
+        finish = next((c for c in self.chunks if isinstance(c, FinishChunk)), None)
+        usage = finish.usage if finish else None
+        pieces = bool(reasoning) + bool(self.text) + len(calls)
+        usual = "tool_calls" if calls else "stop"
+        return Reply(
+            reasoning=(reasoning,) if reasoning else (),
+            text=(self.text,) if self.text else (),
+            tool_calls=calls,
+            finish_reason=finish.reason if finish and finish.reason != usual else None,
+            usage=ScriptedUsage(
+                prompt=usage.prompt_tokens,
+                completion=usage.completion_tokens,
+                cached=usage.cached_tokens,
+                reasoning=usage.reasoning_tokens,
+            )
+            if usage
+            else None,
+            fault=self.fault.model_copy(update={"after": pieces}) if self.fault else None,
+        )
+
+    def _calls(self) -> tuple[ScriptedCall, ...]:
+        found: dict[int, tuple[str, str, str]] = {}
+        for chunk in self.chunks:
+            if isinstance(chunk, ToolCallChunk):
+                id_, name, arguments = found.get(chunk.index, ("", "", ""))
+                found[chunk.index] = (id_ or chunk.id, name or chunk.name, arguments + chunk.arguments)
+        return tuple(
+            ScriptedCall(id=id_ or None, name=name, arguments=(arguments,))
+            for _, (id_, name, arguments) in sorted(found.items())
+        )
+
+
+class Recorder:
+    """Stands between an engine and its ports, and keeps what they gave during the last turn."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the turn before."""
+        self.answers: list[Answer] = []
+        self.knowledge, self.profile, self.memory = Given(), Given(), Given()
+
+    def over(self, ports: Ports) -> Ports:
+        """The same ports, listened to."""
+        return replace(
+            ports,
+            llm=_HeardLLM(ports.llm, self),
+            knowledge=_HeardKnowledge(ports.knowledge, self),
+            profiles=_HeardProfiles(ports.profiles, self),
+            memories=_HeardMemories(ports.memories, self),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _HeardLLM:
+    inner: LLM
+    recorder: Recorder
+
+    def card(self, model: str) -> ModelCard:
+        return self.inner.card(model)
+
+    @asynccontextmanager
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[AsyncIterator[Chunk]]:
+        answer = Answer(request)
+        self.recorder.answers.append(answer)
+        try:
+            async with self.inner.stream(request) as chunks, aclosing(_kept(chunks, answer)) as kept:
+                yield kept
+        except EngineError as error:
+            answer.fault = fault_of(error)
+            raise
+        finally:
+            if answer.fault is None and not any(isinstance(c, FinishChunk) for c in answer.chunks):
+                answer.fault = Fault(kind="stall")  # it was stopped: there it would have gone on
+
+
+async def _kept(chunks: AsyncIterator[Chunk], answer: Answer) -> AsyncGenerator[Chunk]:
+    async for chunk in chunks:
+        answer.chunks.append(chunk)
+        yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _HeardKnowledge:
+    inner: Knowledge
+    recorder: Recorder
+
+    async def search(
+        self, query: str, *, user_id: UserId, datasets: Sequence[str], top_k: int
+    ) -> Sequence[Passage]:
+        given = self.recorder.knowledge
+        with given.asking():
+            found = await self.inner.search(query, user_id=user_id, datasets=datasets, top_k=top_k)
+        given.passages += found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _HeardProfiles:
+    inner: Profiles
+    recorder: Recorder
+
+    async def facts(self, user_id: UserId, *, max_tokens: int | None = None) -> Sequence[ProfileFact]:
+        given = self.recorder.profile
+        with given.asking():
+            found = await self.inner.facts(user_id, max_tokens=max_tokens)
+        given.facts += found
+        return found
+
+    async def learn(self, exchange: Exchange) -> int:
+        return await self.inner.learn(exchange)
+
+    async def edit(self, user_id: UserId, fact_id: str, content: str) -> None:
+        await self.inner.edit(user_id, fact_id, content)
+
+    async def forget(self, user_id: UserId, fact_id: str | None = None) -> int:
+        return await self.inner.forget(user_id, fact_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeardMemories:
+    inner: Memories
+    recorder: Recorder
+
+    async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
+        given = self.recorder.memory
+        with given.asking():
+            found = await self.inner.search(query, user_id=user_id, top_k=top_k)
+        given.items += found
+        return found
+
+    async def learn(self, exchange: Exchange) -> int:
+        return await self.inner.learn(exchange)
+
+    async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
+        return await self.inner.items(user_id)
+
+    async def edit(self, user_id: UserId, item_id: str, text: str) -> None:
+        await self.inner.edit(user_id, item_id, text)
+
+    async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
+        return await self.inner.forget(user_id, item_id)

@@ -1,0 +1,331 @@
+"""Jobs that turns leave are done at least once, in order for each user, and given up only for a reason."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
+from sqlalchemy import select
+
+from cozy.adapters.sql_store import SqlStore
+from cozy.engine.worker import Handler, Worker, exchange_of, learning
+from cozy.errors import EngineInvalidRequest, EngineUnavailable, StorageError
+from cozy.ports.memory import Exchange
+from cozy.ports.store import Job, LeasedJob, TurnRecord
+from cozy.storage.database import Database, open_database
+from cozy.storage.outbox import SqlOutbox
+from cozy.storage.tables import outbox
+from cozy.turn import Message, SessionId, TurnId, UserId
+
+
+@dataclass
+class Installation:
+    """A database with jobs in it."""
+
+    database: Database
+    store: SqlStore
+    users: dict[str, UserId] = field(default_factory=dict[str, UserId])
+
+    async def queue(self, *names: str, user: str = "ada", target: str = "memory") -> None:
+        if user not in self.users:
+            self.users[user] = await self.store.user(user)
+        for name in names:
+            job = Job(uuid4(), target, self.users[user], {"name": name})
+            turn = TurnId(uuid4())
+            record = TurnRecord(turn, self.users[user], None, "mia", (), "complete", 0, {}, (job,))
+            await self.store.save_turn(record)
+
+    async def rows(self) -> list[tuple[str, str, int, str | None]]:
+        """Name, state, attempts and last error of each job, in the order in which they were queued."""
+        columns = (outbox.c.payload, outbox.c.state, outbox.c.attempts, outbox.c.last_error)
+        query = select(*columns).order_by(outbox.c.seq)
+        found = await self.database.read(lambda connection: connection.execute(query).all())
+        return [(row[0].get("name", "-"), *row[1:]) for row in found]
+
+    def worker(self, memory: Handler, *, lease_s: float = 30.0, max_attempts: int = 3) -> Worker:
+        jobs = {"memory": memory}
+        return Worker(SqlOutbox(self.database), jobs, lease_s=lease_s, max_attempts=max_attempts)
+
+
+@pytest.fixture
+async def installation(sqlite_url: str) -> AsyncIterator[Installation]:
+    async with open_database(sqlite_url) as database:
+        yield Installation(database, SqlStore(database))
+
+
+@asynccontextmanager
+async def at_work(worker: Worker) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        with anyio.fail_after(10):
+            yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_job_is_done_once(installation: Installation) -> None:
+    done: list[str] = []
+
+    async def does(job: Job) -> None:
+        done.append(job.payload["name"])
+
+    await installation.queue("a", "b")
+    worker = installation.worker(does)
+    assert await worker.drain(10) == 0
+    assert await worker.work_once() == 0
+    assert done == ["a", "b"]
+    assert [row[1] for row in await installation.rows()] == ["done", "done"]
+
+
+async def test_jobs_of_different_users_are_done_side_by_side(installation: Installation) -> None:
+    here, both = [0], anyio.Event()
+
+    async def meets(job: Job) -> None:
+        here[0] += 1
+        if here[0] == 2:
+            both.set()
+        await both.wait()
+
+    await installation.queue("a", user="ada")
+    await installation.queue("b", user="bob")
+    with anyio.fail_after(5):
+        assert await installation.worker(meets).work_once() == 2
+
+
+async def test_jobs_of_one_user_are_done_one_after_the_other(installation: Installation) -> None:
+    at_once = most = 0
+
+    async def counts(job: Job) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await anyio.lowlevel.checkpoint()
+        at_once -= 1
+
+    await installation.queue("a", "b", "c")
+    assert await installation.worker(counts).drain(10) == 0
+    assert most == 1
+
+
+async def test_a_job_that_failed_waits_before_it_is_tried_again(installation: Installation) -> None:
+    async def fails(job: Job) -> None:
+        raise EngineUnavailable("memory", "is away")
+
+    await installation.queue("a", "b")
+    worker = installation.worker(fails)
+    assert await worker.work_once() == 1
+    assert await worker.work_once() == 0  # not due yet, and the next of the same user waits behind it
+    assert await installation.rows() == [
+        ("a", "queued", 1, "EngineUnavailable: memory: is away"),
+        ("b", "queued", 0, None),
+    ]
+
+
+async def test_a_job_that_fails_too_often_is_given_up_and_the_next_one_follows(
+    installation: Installation,
+) -> None:
+    async def fails(job: Job) -> None:
+        if job.payload["name"] == "a":
+            raise EngineUnavailable("memory", "is away")
+
+    await installation.queue("a", "b")
+    assert await installation.worker(fails, max_attempts=1).drain(10) == 0
+    rows = await installation.rows()
+    assert [(name, state) for name, state, *_ in rows] == [("a", "dead"), ("-", "done")]
+
+
+async def test_a_job_that_would_be_refused_again_is_given_up_at_once(installation: Installation) -> None:
+    async def refuses(job: Job) -> None:
+        raise EngineInvalidRequest("memory", "no")
+
+    await installation.queue("a")
+    await installation.worker(refuses, max_attempts=9).drain(10)
+    assert await installation.rows() == [("a", "dead", 1, "EngineInvalidRequest: memory: no")]
+
+
+async def test_a_job_that_nobody_does_is_given_up(installation: Installation) -> None:
+    async def does(job: Job) -> None: ...
+
+    await installation.queue("a", target="astrology")
+    await installation.worker(does).drain(10)
+    [(_, state, _, error)] = await installation.rows()
+    assert (state, error) == ("dead", "EngineInvalidRequest: astrology: nobody here does such jobs")
+
+
+async def test_a_bug_in_a_job_is_logged_and_tried_again(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def breaks(job: Job) -> None:
+        raise KeyError("x")
+
+    await installation.queue("a")
+    assert await installation.worker(breaks).work_once() == 1
+    assert [row[1] for row in await installation.rows()] == ["queued"]
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_job_that_hangs_is_given_back_when_its_lease_runs_out(installation: Installation) -> None:
+    async def hangs(job: Job) -> None:
+        await anyio.sleep_forever()
+
+    await installation.queue("a")
+    with anyio.fail_after(5):
+        await installation.worker(hangs, lease_s=0.05).work_once()
+    [(_, state, attempts, error)] = await installation.rows()
+    assert (state, attempts) == ("queued", 1)
+    assert error is not None
+    assert error.startswith("TimeoutError")
+
+
+async def test_a_worker_that_is_woken_does_not_wait_for_its_next_look(installation: Installation) -> None:
+    did = anyio.Event()
+
+    async def does(job: Job) -> None:
+        did.set()
+
+    worker = installation.worker(does)
+    async with at_work(worker):
+        await anyio.wait_all_tasks_blocked()
+        began = anyio.current_time()
+        await installation.queue("a")
+        worker.wake()
+        await did.wait()
+        assert anyio.current_time() - began < 1.5  # it looks by itself every two seconds
+
+
+async def test_a_wake_that_comes_while_it_works_is_not_lost(installation: Installation) -> None:
+    did: list[str] = []
+    both = anyio.Event()
+
+    async def does(job: Job) -> None:
+        did.append(job.payload["name"])
+        if len(did) == 1:
+            await installation.queue("b")
+            worker.wake()
+        else:
+            both.set()
+
+    worker = installation.worker(does)
+    await installation.queue("a")
+    async with at_work(worker):
+        await both.wait()
+    assert did == ["a", "b"]
+
+
+async def test_stopping_a_worker_in_the_middle_leaves_the_job_leased(installation: Installation) -> None:
+    began = anyio.Event()
+
+    async def hangs(job: Job) -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    await installation.queue("a")
+    async with at_work(installation.worker(hangs)):
+        await began.wait()
+    assert [row[1] for row in await installation.rows()] == ["leased"]
+
+
+# -- an outbox in trouble -------------------------------------------------------------------------------
+
+
+@dataclass
+class Troubled:
+    """An outbox whose calls of some name fail once."""
+
+    outbox: SqlOutbox
+    trouble: set[str]
+    claims: int = 0
+
+    def _trouble(self, name: str) -> None:
+        if name in self.trouble:
+            self.trouble.remove(name)
+            raise StorageError("the disk is full")
+
+    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
+        self.claims += 1
+        self._trouble("claim")
+        return await self.outbox.claim(limit=limit, lease_s=lease_s)
+
+    async def done(self, job_id: UUID) -> None:
+        self._trouble("done")
+        await self.outbox.done(job_id)
+
+    async def retry(self, job_id: UUID, *, error: str, after_s: float) -> None:
+        self._trouble("retry")
+        await self.outbox.retry(job_id, error=error, after_s=after_s)
+
+    async def bury(self, job_id: UUID, *, error: str) -> None:
+        self._trouble("bury")
+        await self.outbox.bury(job_id, error=error)
+
+    async def depth(self) -> int:
+        return await self.outbox.depth()
+
+
+@pytest.mark.parametrize("call", ["claim", "done", "retry", "bury"])
+async def test_a_worker_outlives_trouble_of_its_outbox(installation: Installation, call: str) -> None:
+    """Its work goes on: a job of another user is done after the trouble."""
+    did = anyio.Event()
+
+    async def does(job: Job) -> None:
+        if job.payload["name"] == "last":
+            did.set()
+        elif call == "retry":
+            raise EngineUnavailable("memory", "is away")
+        elif call == "bury":
+            raise EngineInvalidRequest("memory", "no")
+
+    troubled = Troubled(SqlOutbox(installation.database), {call})
+    worker = Worker(troubled, {"memory": does}, lease_s=30, max_attempts=3)
+    await installation.queue("first")
+    async with at_work(worker):
+        while troubled.trouble:
+            await anyio.sleep(0.01)
+        await installation.queue("last", user="bob")
+        worker.wake()
+        await did.wait()
+
+
+# -- what the jobs of writeback are ----------------------------------------------------------------------
+
+
+class Learner:
+    """Memories or profiles that only note what they are taught."""
+
+    def __init__(self) -> None:
+        self.taught: list[Exchange] = []
+
+    async def learn(self, exchange: Exchange) -> int:
+        self.taught.append(exchange)
+        return 1
+
+
+@pytest.mark.parametrize("session", [SessionId(UUID(int=3)), None])
+async def test_a_job_of_writeback_teaches_its_exchange(session: SessionId | None) -> None:
+    payload = {
+        "turn_id": str(UUID(int=1)),
+        "session_id": str(session) if session else None,
+        "personality_id": "mia",
+        "model": "demo/demo",
+        "user": "我叫小明",
+        "assistant": "你好，小明",
+    }
+    memories, profiles = Learner(), Learner()
+    first: Any = memories
+    second: Any = profiles
+    for target, handler in learning(first, second).items():
+        await handler(Job(UUID(int=2), target, UserId(UUID(int=4)), payload))
+    exchange = Exchange(
+        TurnId(UUID(int=1)),
+        UserId(UUID(int=4)),
+        session,
+        "mia",
+        "demo/demo",
+        (Message("user", "我叫小明"), Message("assistant", "你好，小明")),
+    )
+    assert memories.taught == profiles.taught == [exchange]
+    assert exchange_of(Job(UUID(int=2), "memory", UserId(UUID(int=4)), payload)) == exchange

@@ -1,0 +1,311 @@
+"""Tools that a model calls are run, and it is asked again, until it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import pytest
+
+from cozy.adapters.scripted import ScriptedLLM
+from cozy.adapters.scripted_engines import ScriptedToolbox
+from cozy.errors import EngineUnavailable, NoAnswer, ToolError
+from cozy.events import TextDelta, ToolFinished, ToolStarted
+from cozy.ports.llm import LLMRequest, Sampling
+from cozy.ports.tools import Toolbox, ToolCaller, ToolResult, ToolSpec
+from cozy.stages.base import ModelChoice, NodeInfo
+from cozy.stages.tool_arguments import compile_tools
+from cozy.stages.tool_loop import ToolLoop, ToolLoopSettings
+from cozy.stages.values import Generation, Reply
+from cozy.turn import Message, ToolCall
+from cozy.usage import Usage
+from tests.stages.seat import ADA, FIRST, MAIN, Seat, persona, ports, turn
+
+SCHEMA = {"type": "object", "properties": {"zone": {"type": "string"}}, "additionalProperties": False}
+ASKED = (Message("system", "You are Mia."), Message("user", "几点了"))
+
+
+def toolbox(**results: Any) -> ScriptedToolbox:
+    """Tools by name, and what each of their calls gives."""
+    tools = [{"name": n, "parameters": SCHEMA, "results": r, "timeout_s": 0.2} for n, r in results.items()]
+    return ScriptedToolbox({"tools": tools})
+
+
+def calls(*names: str, arguments: str = "{}") -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(f"c{i}", name, arguments) for i, name in enumerate(names, 1))
+
+
+def wants(*names: str, text: str = "", **facts: Any) -> Generation:
+    """What a model said first: calls of these tools."""
+    tools = facts.pop("tools", None) or [ToolSpec(name, "", SCHEMA) for name in set(names)]
+    request = LLMRequest("test/big", ASKED, tuple(tools), sampling=Sampling(temperature=0.5))
+    made = calls(*names, arguments=facts.pop("arguments", "{}"))
+    return Generation(text, made, "tool_calls", model="test/big", request=request, **facts)
+
+
+def seat(model: ScriptedLLM, tools: Toolbox, **facts: Any) -> Seat:
+    mia = persona(tools=compile_tools(tools.specs()), model=ModelChoice(("test/big", "test/small")))
+    node = NodeInfo("tools", speaks=True)
+    return Seat(
+        turn=facts.pop("turn", turn("几点了")), persona=mia, node=node, ports=ports(llm=model, tools=tools)
+    )
+
+
+async def looped(generation: Generation, here: Seat, **settings: Any) -> Reply:
+    with anyio.fail_after(5):
+        return await ToolLoop(ToolLoopSettings(type="tool_loop", **settings)).run(generation, here)
+
+
+def finished(here: Seat) -> list[tuple[str, str, bool]]:
+    return [(e.name, e.content, e.is_error) for e in here.events if isinstance(e, ToolFinished)]
+
+
+# -- rounds ---------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_without_calls_is_the_reply() -> None:
+    said = Generation("你好", usage=Usage(10, 2), model="test/big", request=LLMRequest("test/big", ASKED))
+    reply = await looped(said, seat(ScriptedLLM(), toolbox()))
+    assert (reply.text, reply.messages, reply.rounds) == ("你好", (Message("assistant", "你好"),), 0)
+    assert (reply.usage, reply.model, reply.finish_reason) == (Usage(10, 2), "test/big", "stop")
+
+
+async def test_a_result_goes_back_to_the_model_which_then_answers() -> None:
+    model, tools = ScriptedLLM("十二点。"), toolbox(clock=[{"content": "12:00"}])
+    here = seat(model, tools)
+    reply = await looped(wants("clock", text="我看看。", usage=Usage(10, 2)), here)
+    asked = Message("assistant", "我看看。", tool_calls=calls("clock"))
+    result = Message("tool", "12:00", tool_call_id="c1")
+    assert model.requests[0].messages == (*ASKED, asked, result)
+    assert model.requests[0].sampling == Sampling(temperature=0.5)
+    assert reply.messages == (asked, result, Message("assistant", "十二点。"))
+    assert (reply.text, reply.rounds) == ("我看看。\n\n十二点。", 1)
+
+
+async def test_rounds_go_on_until_the_model_calls_no_more() -> None:
+    usage = {"prompt": 5, "completion": 1}
+    model = ScriptedLLM(
+        replies=[
+            {"tool_calls": [{"name": "clock", "id": "c2"}], "usage": usage},
+            {"text": "noon", "usage": usage},
+        ]
+    )
+    reply = await looped(
+        wants("clock", usage=Usage(10, 2)),
+        seat(model, toolbox(clock=[{"content": "12:00"}, {"content": "12:01"}])),
+    )
+    assert [m.role for m in reply.messages] == ["assistant", "tool", "assistant", "tool", "assistant"]
+    assert (reply.rounds, reply.usage) == (2, Usage(20, 4))
+
+
+async def test_the_last_round_offers_no_tools_and_runs_no_more_calls() -> None:
+    model = ScriptedLLM(replies=[{"text": "noon, I think", "tool_calls": [{"name": "clock"}]}])
+    tools = toolbox(clock=[{"content": "12:00"}])
+    reply = await looped(wants("clock"), seat(model, tools), max_rounds=1)
+    [request] = model.requests
+    assert (request.tools, request.tool_choice) == ((), "none")
+    assert (len(tools.calls), reply.text, reply.finish_reason) == (1, "noon, I think", "stop")
+    assert reply.messages[-1] == Message("assistant", "noon, I think")
+
+
+async def test_before_the_last_round_tools_are_offered_again() -> None:
+    model = ScriptedLLM("noon")
+    await looped(wants("clock"), seat(model, toolbox(clock=[{"content": "12:00"}])), max_rounds=2)
+    assert [tool.name for tool in model.requests[0].tools] == ["clock"]
+
+
+async def test_what_a_model_thought_goes_back_beside_its_calls() -> None:
+    model = ScriptedLLM("noon")
+    await looped(
+        wants("clock", reasoning="I need the time."), seat(model, toolbox(clock=[{"content": "12"}]))
+    )
+    assert model.requests[0].messages[2].reasoning == "I need the time."
+
+
+async def test_a_turn_in_which_no_model_was_asked_has_no_reply() -> None:
+    with pytest.raises(NoAnswer):
+        await looped(Generation(), seat(ScriptedLLM(), toolbox()))
+
+
+async def test_while_no_word_of_a_round_was_spoken_another_model_may_go_on() -> None:
+    model = ScriptedLLM(replies=[{"fault": {"kind": "EngineUnavailable"}}, {"text": "noon"}])
+    here = seat(model, toolbox(clock=[{"content": "12:00"}]))
+    await here.emit(TextDelta("Let me look.", "answer"))
+    reply = await looped(wants("clock", text="Let me look."), here)
+    assert (reply.model, [r.model for r in model.requests]) == ("test/small", ["test/big", "test/small"])
+
+
+async def test_where_no_model_goes_on_its_error_is_the_stages() -> None:
+    fault = {"fault": {"kind": "EngineUnavailable"}}
+    with pytest.raises(EngineUnavailable):
+        await looped(
+            wants("clock"), seat(ScriptedLLM(replies=[fault, fault]), toolbox(clock=[{"content": "12"}]))
+        )
+
+
+# -- calls ----------------------------------------------------------------------------------------------
+
+
+async def test_a_tool_is_told_on_whose_behalf_it_runs() -> None:
+    tools = toolbox(clock=[{"content": "12:00"}])
+    await looped(wants("clock", arguments='{"zone": "UTC"}'), seat(ScriptedLLM("noon"), tools))
+    [run] = tools.calls
+    assert (run.name, run.arguments) == ("clock", {"zone": "UTC"})
+    caller = run.caller
+    assert (caller.user_id, caller.session_id, caller.turn_id, caller.personality_id) == (
+        ADA,
+        MAIN,
+        FIRST,
+        "mia",
+    )
+
+
+@dataclass
+class Meeting:
+    """A toolbox whose tools wait for one another: one after the other they would wait for ever."""
+
+    names: Sequence[str]
+    here: set[str] = field(default_factory=set[str])
+    all_here: anyio.Event = field(default_factory=anyio.Event)
+
+    def specs(self) -> Sequence[ToolSpec]:
+        return [ToolSpec(name, "", {"type": "object"}) for name in self.names]
+
+    async def call(self, name: str, arguments: Mapping[str, Any], caller: ToolCaller) -> ToolResult:
+        self.here.add(name)
+        if len(self.here) == len(self.names):
+            self.all_here.set()
+        await self.all_here.wait()
+        # the last to be called is the first to be done
+        for _ in range(len(self.names) - self.names.index(name)):
+            await anyio.lowlevel.checkpoint()
+        return ToolResult(f"{name} is done")
+
+
+async def test_calls_of_one_round_run_side_by_side_and_answer_in_their_order() -> None:
+    names = ["a", "b", "c"]
+    here = seat(ScriptedLLM("done"), Meeting(names))
+    reply = await looped(wants(*names), here)
+    assert [m.content for m in reply.messages[1:4]] == ["a is done", "b is done", "c is done"]
+    assert [e.name for e in here.events if isinstance(e, ToolStarted)] == names
+    assert here.marks[0] == "tools"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "results", "told"),
+    [
+        pytest.param(
+            "clcok", "{}", [{"content": "12"}], "did you mean `clock`?", id="a tool that is not there"
+        ),
+        pytest.param("clock", "{", [{"content": "12"}], "not valid JSON", id="arguments that are no JSON"),
+        pytest.param(
+            "clock", '{"zone": 1}', [{"content": "12"}], "`zone` must be string", id="of a wrong type"
+        ),
+        pytest.param(
+            "clock", '{"zoen": ""}', [{"content": "12"}], "did you mean `zone`?", id="of a wrong name"
+        ),
+        pytest.param(
+            "clock",
+            "{}",
+            [{"fault": {"kind": "ToolError", "message": "no clock"}}],
+            "no clock",
+            id="it fails",
+        ),
+        pytest.param(
+            "clock",
+            "{}",
+            [{"fault": {"kind": "EngineUnavailable"}}],
+            "clock: the script",
+            id="its server is away",
+        ),
+        pytest.param(
+            "clock",
+            "{}",
+            [{"fault": {"kind": "stall"}}],
+            "did not answer within 0.2 s",
+            id="it takes too long",
+        ),
+        pytest.param("clock", "{}", [{"content": "no", "is_error": True}], "no", id="it says so itself"),
+    ],
+)
+async def test_what_goes_wrong_goes_back_to_the_model(
+    name: str, arguments: str, results: list[Any], told: str
+) -> None:
+    model = ScriptedLLM("I do not know.")
+    here = seat(model, toolbox(clock=results))
+    reply = await looped(wants(name, arguments=arguments), here)
+    [(_, content, is_error)] = finished(here)
+    assert is_error
+    assert told in content
+    assert model.requests[0].messages[-1] == Message("tool", content, tool_call_id="c1")
+    assert reply.text == "I do not know."
+
+
+async def test_arguments_that_do_not_fit_never_reach_the_tool() -> None:
+    tools = toolbox(clock=[{"content": "12"}])
+    await looped(wants("clock", arguments='{"zone": 1}'), seat(ScriptedLLM("?"), tools))
+    assert tools.calls == []
+
+
+async def test_the_stage_may_set_the_time_of_all_its_tools() -> None:
+    here = seat(ScriptedLLM("?"), toolbox(clock=[{"fault": {"kind": "stall"}}]))
+    await looped(wants("clock"), here, tool_timeout="20ms")
+    assert finished(here) == [("clock", "`clock` did not answer within 0.02 s", True)]
+
+
+async def test_one_call_that_fails_leaves_the_others_of_its_round_alone() -> None:
+    tools = toolbox(clock=[{"content": "12:00"}], weather=[{"fault": {"kind": "stall"}}])
+    reply = await looped(wants("weather", "clock"), seat(ScriptedLLM("noon"), tools))
+    assert [m.content for m in reply.messages[1:3]] == ["`weather` did not answer within 0.2 s", "12:00"]
+
+
+async def test_a_bug_in_a_tool_is_not_told_to_the_model() -> None:
+    class Broken(Meeting):
+        async def call(self, name: str, arguments: Mapping[str, Any], caller: ToolCaller) -> ToolResult:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await looped(wants("a"), seat(ScriptedLLM(), Broken(["a"])))
+
+
+async def test_cancelling_the_stage_stops_its_tools() -> None:
+    stopped = anyio.Event()
+
+    class Slow(Meeting):
+        async def call(self, name: str, arguments: Mapping[str, Any], caller: ToolCaller) -> ToolResult:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                stopped.set()
+            raise ToolError("never")
+
+    here = seat(ScriptedLLM(), Slow(["a"]))
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(looped, wants("a"), here)
+            while not here.events:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    assert stopped.is_set()
+
+
+@pytest.mark.parametrize(
+    ("turn_language", "own_language", "text", "expected"),
+    [
+        ("de", "zh-CN", "几点了", "de"),
+        (None, "zh-CN", "what time is it", "zh-CN"),
+        (None, "", "几点了", "zh"),
+        (None, "", "今何時ですか", None),
+        (None, "", "what time is it", None),
+    ],
+)
+async def test_a_tool_answers_in_the_language_of_the_turn(
+    turn_language: str | None, own_language: str, text: str, expected: str | None
+) -> None:
+    tools = toolbox(clock=[{"content": "12:00"}])
+    here = seat(ScriptedLLM("noon"), tools, turn=turn(text, language=turn_language))
+    here.persona = persona(tools=here.persona.tools, language=own_language)
+    await looped(wants("clock"), here)
+    assert tools.calls[0].caller.language == expected
