@@ -95,6 +95,7 @@ def _node(
         retries=settings.retries,
         when=Expression(settings.when, f"{where}.when") if settings.when else None,
         settles=wired.info.settles,
+        has_empty=wired.info.has_empty,
         followers=tuple(
             index[other.id]
             for other in checked.stages

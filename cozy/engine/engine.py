@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -32,7 +33,7 @@ class RunningTurn:
     def turn(self) -> Turn:
         return self._run.turn
 
-    def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
@@ -90,5 +91,10 @@ class Engine:
 @asynccontextmanager
 async def open_engine(library: Library, ports: Ports) -> AsyncGenerator[Engine]:
     """An engine whose turns all have ended, or are kept as far as they came, when the block is left."""
-    async with anyio.create_task_group() as tasks:
-        yield Engine(library, ports, tasks)
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield Engine(library, ports, tasks)
+    except BaseExceptionGroup as group:  # an error of the block itself, and no turn's: those end in events
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise

@@ -28,12 +28,19 @@ class Node:
     when: Expression | None
     settles: bool
     """Runs, shielded, for a turn that was cut off or failed, too."""
+    has_empty: bool
+    """May be skipped, or degrade."""
     followers: tuple[int, ...] = ()
     """Nodes that take this one's value and have jobs to be stored with it."""
 
     @property
     def id(self) -> str:
         return self.info.id
+
+    def empty(self) -> Any:
+        """The value of a stage that did not run; None where its type has none."""
+        stage: Any = self.stage
+        return stage.empty() if self.has_empty else None
 
 
 @dataclass(frozen=True, slots=True)

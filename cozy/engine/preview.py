@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cozy.engine.graph import Graph, Node, Slot
+from cozy.engine.graph import Graph, Node
 from cozy.engine.prefixes import PrefixLog
 from cozy.engine.reader import Reader
 from cozy.engine.runtime import TurnRun, turn_variables
@@ -123,7 +123,7 @@ def _until(graph: Graph, target: int) -> tuple[Graph, list[int]]:
     index = {old: new for new, old in enumerate(kept)}
     nodes = tuple(_moved(graph.nodes[i], index) for i in kept)
     for node in nodes:
-        if not hasattr(node.stage, "empty") and (node.settles or node.type == "tool_loop"):
+        if not node.has_empty and (node.settles or node.type == "tool_loop"):
             raise TurnError(
                 f"the prompt of `{graph.nodes[target].id}` cannot be shown: `{node.id}` needs an answer first"
             )
@@ -132,7 +132,7 @@ def _until(graph: Graph, target: int) -> tuple[Graph, list[int]]:
 
 
 def _moved(node: Node, index: dict[int, int]) -> Node:
-    inputs = (Slot(s.parameter, tuple(index[i] for i in s.sources), s.many) for s in node.inputs)
+    inputs = (replace(s, sources=tuple(index[i] for i in s.sources)) for s in node.inputs)
     return replace(
         node,
         inputs=tuple(inputs),

@@ -10,7 +10,7 @@ from collections import deque
 
 import anyio
 
-from cozy.events import Event
+from cozy.events import Event, TextDelta
 
 
 class Reader:
@@ -20,7 +20,9 @@ class Reader:
         """`room` is how many events may wait before the turn waits, too."""
         self._room = room
         self._events: deque[Event] = deque()
-        self._closed = self._left = False
+        self._closed = self.has_left = False
+        self.texts_read = 0
+        """How many TextDeltas have been taken."""
         self._came: anyio.Event | None = None
         """Set when something comes; there while somebody waits for it."""
         self._freed: anyio.Event | None = None
@@ -32,7 +34,7 @@ class Reader:
 
     def tell_now(self, event: Event) -> bool:
         """Hand an event over, if there is room for it: the way of nearly all events."""
-        if self._left or len(self._events) >= self._room:
+        if self.has_left or len(self._events) >= self._room:
             return False
         self._events.append(event)
         if self._came is not None:
@@ -51,7 +53,7 @@ class Reader:
             self._pause(clock, began)
         try:
             while not self.tell_now(event):
-                if self._left:
+                if self.has_left:
                     return None
                 self._freed = self._freed or anyio.Event()
                 await self._freed.wait()
@@ -84,11 +86,13 @@ class Reader:
     async def next(self) -> Event | None:
         """The next event as soon as there is one; None after the last."""
         while not self._events:
-            if self._closed or self._left:
+            if self._closed or self.has_left:
                 return None
             self._came = anyio.Event()
             await self._came.wait()
         event = self._events.popleft()
+        if isinstance(event, TextDelta):
+            self.texts_read += 1
         if self._freed is not None:
             self._freed.set()
             self._freed = None
@@ -96,7 +100,7 @@ class Reader:
 
     def leave(self) -> None:
         """Nobody listens any more."""
-        self._left = True
+        self.has_left = True
         self._events.clear()
         if self._freed is not None:
             self._freed.set()

@@ -22,29 +22,27 @@ from cozy.engine.graph import Graph, Node, Slot
 from cozy.engine.prefixes import PrefixLog
 from cozy.engine.reader import Reader
 from cozy.engine.schedule import release, waiting_counts
-from cozy.engine.trace import Asked, Mark, Recording, Trace
-from cozy.errors import CozyError, EngineError, NoAnswer, StageTimeout, TurnTimeout
+from cozy.engine.seat import Seat
+from cozy.engine.trace import Asked, Recording, Trace
+from cozy.errors import CozyError, EngineError, NoAnswer, StageTimeout, StorageError, TurnTimeout
 from cozy.events import (
     Event,
     StageDegraded,
     StageFinished,
     StageSkipped,
     StageStarted,
-    TextDelta,
     TurnFailed,
     TurnFinished,
 )
 from cozy.ports import Ports
-from cozy.ports.llm import LLMRequest, ModelCard
-from cozy.ports.store import Job
-from cozy.stages.base import NodeInfo, Persona
+from cozy.ports.llm import ModelCard
 from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
 from cozy.stages.values import Generation, Reply
 from cozy.turn import Message, Turn
 from cozy.usage import Usage
 
 SETTLE_TIMEOUT_S = 5.0
-"""How long a stage without a timeout of its own may take to settle a turn that was cut off."""
+"""How long a stage without a timeout of its own may take to keep a turn: nothing else bounds it."""
 
 _log = logging.getLogger("cozy.turn")
 _HIDDEN_NAMES = frozenset(VARIABLES) - frozenset(SECTION_VARIABLES)
@@ -123,11 +121,14 @@ class TurnRun:
                 for root in self.graph.roots[1:]:
                     tasks.start_soon(self._chain, root, tasks)
                 await self._chain(self.graph.roots[0], tasks)
-            if self._scope.cancelled_caught and self._failure is None and not self._interrupted:
+            if self._scope.cancelled_caught and not (self._failure or self._interrupted or self._kept):
                 self._failure = Failure(None, TurnTimeout(self.graph.timeout_s))
         except anyio.get_cancelled_exc_class():
             self._interrupted = True  # not by us: the engine itself is being stopped
             raise
+        except Exception:
+            _log.exception("turn of %s failed", self.graph.id, extra=self._log_fields(""))
+            self._failure = self._failure or Failure(None, None)
         finally:
             try:
                 await self._finish()
@@ -155,7 +156,7 @@ class TurnRun:
         """Run one node under its own rules; whether the turn goes on."""
         node, recording = self.graph.nodes[i], self.recording
         recording.starts[i] = started = perf_counter()
-        context = _Context(self, i, node.info)
+        context = Seat(self, i, node.info)
         recording.outcomes[i] = "cancelled"  # until we know better
         try:
             if (self._skipped and self._starved(node)) or not (
@@ -163,7 +164,7 @@ class TurnRun:
             ):
                 self._skipped = True
                 await context.emit(StageSkipped(node.id))
-                self._end(i, "skipped", _empty(node))
+                self._end(i, "skipped", node.empty())
                 return True
             await context.emit(StageStarted(node.id, node.type))
             value = await self._value(node, context)
@@ -172,35 +173,42 @@ class TurnRun:
         except Exception as error:
             _log.exception("stage %s of %s failed", node.id, self.graph.id, extra=self._log_fields(node.id))
             return await self._failed(i, None, "INTERNAL_ERROR", type(error).__name__, context)
-        except anyio.get_cancelled_exc_class():
-            recording.ends[i] = perf_counter()
-            raise
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -math.inf:
+                recording.ends[i] = perf_counter()
+                raise
+            _log.exception("stage %s of %s failed", node.id, self.graph.id, extra=self._log_fields(node.id))
+            return await self._failed(i, None, "INTERNAL_ERROR", type(error).__name__, context)
         self._end(i, "done", value)
         await context.emit(StageFinished(node.id, perf_counter() - started))
         return True
 
-    async def _value(self, node: Node, context: _Context) -> Any:
+    async def _value(self, node: Node, context: Seat) -> Any:
         """The node's value, within its deadline."""
         arguments = {slot.parameter: self._fill(slot) for slot in node.inputs}
-        if node.timeout_s is None and not node.settles:
+        timeout_s = node.timeout_s or (SETTLE_TIMEOUT_S if node.settles else None)
+        if timeout_s is None:
             return await self._attempts(node, arguments, context)
-        deadline = math.inf if node.timeout_s is None else anyio.current_time() + node.timeout_s
+        deadline = anyio.current_time() + timeout_s
         with anyio.CancelScope(deadline=deadline, shield=node.settles) as context.scope:
             return await self._attempts(node, arguments, context)
         # only our own deadline gets here: a stage's own TimeoutError is an error of the stage
-        raise StageTimeout(node.id, node.timeout_s or math.inf)
+        raise StageTimeout(node.id, timeout_s)
 
-    async def _attempts(self, node: Node, arguments: dict[str, Any], context: _Context) -> Any:
+    async def _attempts(self, node: Node, arguments: dict[str, Any], context: Seat) -> Any:
         """The node's value, tried again under `retries` as long as it has said nothing."""
         said, delay_s = len(self.spoken), 0.1
         for attempt in range(node.retries):
             try:
                 return await node.stage.run(**arguments, ctx=context)
             except EngineError as error:
-                if not error.retryable or len(self.spoken) > said:
+                if not error.retryable or (node.info.speaks and len(self.spoken) > said):
+                    raise
+                wait_s = error.retry_after_s or delay_s
+                if anyio.current_time() + wait_s >= anyio.current_effective_deadline():
                     raise
                 context.note(attempts=attempt + 2)
-                await anyio.sleep(error.retry_after_s or delay_s)
+                await anyio.sleep(wait_s)
                 delay_s *= 2
         return await node.stage.run(**arguments, ctx=context)
 
@@ -214,7 +222,7 @@ class TurnRun:
                 continue
             if all(self.recording.outcomes[s] == "skipped" for s in slot.sources):
                 nothing = all(self.values[s] is None for s in slot.sources)
-                if nothing or not hasattr(node.stage, "empty"):
+                if nothing or not node.has_empty:
                     return True
         return False
 
@@ -225,24 +233,36 @@ class TurnRun:
         first = next(ran, slot.sources[0] if slot.sources else None)
         return None if first is None else self.values[first]
 
-    async def _failed(
-        self, i: int, error: CozyError | None, code: str, reason: str, context: _Context
-    ) -> bool:
+    async def _failed(self, i: int, error: CozyError | None, code: str, reason: str, context: Seat) -> bool:
         node = self.graph.nodes[i]
         context.note(code=code, reason=reason)
-        if node.on_error == "degrade":
-            seconds = perf_counter() - (self.recording.starts[i] or 0.0)
-            event = StageDegraded(node.id, code, reason, seconds)
-            self.degraded.append(event)
-            _log.warning("stage degraded", extra={**self._log_fields(node.id), "code": code})
-            self._end(i, "degraded", _empty(node))
-            await context.emit(event)
+        # what the client would be told has failed is on disk, whole: it only lacks what this stage adds
+        if node.on_error == "degrade" or self._kept:
+            await context.emit(self.degrade(i, code, reason))
             return True
         self._end(i, "failed", None)
         if self._failure is None:
             self._failure = Failure(node.id, error)
         self._scope.cancel()
         return False
+
+    def degrade(self, i: int, code: str, reason: str) -> StageDegraded:
+        """Put it on record that a node goes on with its empty value."""
+        node, started = self.graph.nodes[i], self.recording.starts[i]
+        event = StageDegraded(node.id, code, reason, perf_counter() - started if started else 0.0)
+        self.degraded.append(event)
+        fields = {**self._log_fields(node.id), "code": code, "reason": reason, "seconds": event.seconds}
+        _log.warning("stage degraded", extra=fields)
+        self._end(i, "degraded", node.empty())
+        return event
+
+    @property
+    def _kept(self) -> bool:
+        """Whether the whole turn has been kept."""
+        done = (
+            node.settles and self.recording.outcomes[i] == "done" for i, node in enumerate(self.graph.nodes)
+        )
+        return self._answered and any(done)
 
     def _end(self, i: int, outcome: Any, value: Any) -> None:
         self.recording.ends[i] = perf_counter()
@@ -267,7 +287,8 @@ class TurnRun:
 
     def _partial(self) -> Reply:
         """What was said until the turn was cut off, or what of it was heard."""
-        text = "".join(self.spoken) if self._heard is None else self._heard
+        said = self.spoken[: self.reader.texts_read] if self.reader.has_left else self.spoken
+        text = "".join(said) if self._heard is None else self._heard
         return Reply(
             text=text,
             messages=(Message("assistant", text),) if text else (),
@@ -283,7 +304,7 @@ class TurnRun:
             self._failure = Failure(None, NoAnswer("no stage that speaks has run"))
         if reply is None or self._failure is not None:
             reply = self._partial()
-            await self._settle(reply)
+        await self._settle(reply)
         requests = self.recording.requests
         trace = self._trace(
             cards={a.request.model: self.ports.llm.card(a.request.model) for a in requests},
@@ -292,7 +313,7 @@ class TurnRun:
         # whether or not anybody still listens: what had to be kept is kept
         await self.reader.tell(self._last_event(reply, trace))
 
-    async def tell(self, event: Event, context: _Context) -> None:
+    async def tell(self, event: Event, context: Seat) -> None:
         """Hand an event to a reader who is behind: meanwhile the turn's clock stands, and the stage's."""
         waited = await self.reader.tell(event, self._scope, context.scope)
         if waited is None:
@@ -310,21 +331,32 @@ class TurnRun:
     async def _settle(self, partial: Reply) -> None:
         """Keep what is to be kept of a turn that was cut off: shielded, so that nothing stops it."""
         for i, node in enumerate(self.graph.nodes):
-            if not node.settles or self.recording.outcomes[i] in ("done", "failed"):
+            if not node.settles or self.recording.outcomes[i] == "done" or self._cannot_keep(node):
                 continue
             self.recording.starts[i] = self.recording.starts[i] or perf_counter()
             try:
                 with anyio.move_on_after(timeout_s := node.timeout_s or SETTLE_TIMEOUT_S, shield=True):
                     settle: Any = node.stage
-                    await settle.settle(partial, _Context(self, i, node.info))
+                    await settle.settle(partial, Seat(self, i, node.info))
                     self._end(i, "done", None)
                     continue
                 raise StageTimeout(node.id, timeout_s)
             except CozyError as error:
                 fields = {**self._log_fields(node.id), "code": error.code}
                 _log.error("stage could not settle", extra=fields)
+                self._failure = self._failure or Failure(node.id, error)
             except Exception:
                 _log.exception("stage %s could not settle", node.id, extra=self._log_fields(node.id))
+                self._failure = self._failure or Failure(node.id, None)
+
+    def _cannot_keep(self, node: Node) -> bool:
+        """Whether this node has failed to keep the turn already, and would fail again."""
+        failure = self._failure
+        return (
+            failure is not None
+            and failure.stage == node.id
+            and isinstance(failure.error, StorageError | StageTimeout)
+        )
 
     def _last_event(self, reply: Reply, trace: Trace) -> Event:
         if (failure := self._failure) is not None:
@@ -368,64 +400,3 @@ class TurnRun:
 
     def _log_fields(self, stage: str) -> dict[str, str]:
         return {"turn_id": str(self.turn.id), "personality_id": self.graph.id, "stage": stage}
-
-
-class _Context:
-    """The turn, as one stage sees it."""
-
-    __slots__ = ("_index", "_run", "node", "persona", "ports", "scope", "turn")
-
-    def __init__(self, run: TurnRun, index: int, node: NodeInfo) -> None:
-        self._run, self._index = run, index
-        self.turn: Turn = run.turn
-        self.ports: Ports = run.ports
-        self.persona: Persona = run.graph.persona
-        self.node: NodeInfo = node
-        self.scope: anyio.CancelScope | None = None
-
-    @property
-    def variables(self) -> Mapping[str, Any]:
-        return self._run.variables
-
-    @property
-    def spoken(self) -> str:
-        return "".join(self._run.spoken)
-
-    @property
-    def degraded(self) -> Sequence[StageDegraded]:
-        return self._run.degraded
-
-    @property
-    def usage(self) -> Usage:
-        return sum((asked.usage for asked in self._run.recording.requests), Usage())
-
-    async def emit(self, event: Event) -> None:
-        if isinstance(event, TextDelta):
-            self._run.spoken.append(event.text)
-        if not self._run.reader.tell_now(event):
-            await self._run.tell(event, self)
-
-    def mark(self, name: str, start: float, end: float) -> None:
-        self._run.recording.marks.append(Mark(self._index, name, start, end))
-
-    def note(self, **facts: Any) -> None:
-        self._run.recording.notes.setdefault(self._index, {}).update(facts)
-
-    def asked(self, request: LLMRequest, usage: Usage) -> None:
-        self._run.recording.requests.append(Asked(self._index, request, usage))
-
-    def jobs(self, reply: Any) -> Sequence[Job]:
-        run = self._run
-        jobs: list[Job] = []
-        for i in run.graph.nodes[self._index].followers:
-            follower = run.graph.nodes[i]
-            if follower.when is None or follower.when.holds(run.variables):
-                queue: Any = follower.stage
-                jobs += queue.jobs(reply, _Context(run, i, follower.info))
-        return jobs
-
-
-def _empty(node: Node) -> Any:
-    """The value of a stage that did not run; None where its type has none."""
-    stage: Any = node.stage
-    return stage.empty() if hasattr(stage, "empty") else None

@@ -160,15 +160,30 @@ class Trace:
         """In the currency of the configured prices; None where one is not known."""
         return cost(self._recording.requests, self._cards)
 
+    def _last(self, name: str) -> Any:
+        """Of several prompts in a turn, the one that came last led to the answer."""
+        return next((n[name] for n in reversed(self._recording.notes.values()) if name in n), None)
+
     @property
     def budget(self) -> BudgetReport | None:
         """Where the prompt's tokens went, and what was cut; None without a budget stage."""
-        return next((n["budget"] for n in self._recording.notes.values() if "budget" in n), None)
+        return self._last("budget")
 
     @property
     def prompt(self) -> Prompt | None:
-        """What was put together for the model, section by section."""
-        return next((n["prompt"] for n in self._recording.notes.values() if "prompt" in n), None)
+        """What was put together for the model, section by section; of several the last."""
+        return next(reversed(self.prompts.values()), None)
+
+    @cached_property
+    def prompts(self) -> dict[str, Prompt]:
+        """By the stage that put it together, in the order of the pipeline."""
+        notes = sorted(self._recording.notes.items())
+        return {self._graph.nodes[i].id: n["prompt"] for i, n in notes if "prompt" in n}
+
+    @property
+    def requests(self) -> tuple[tuple[str, LLMRequest], ...]:
+        """What models were sent, and answered, with the stage that asked."""
+        return tuple((self._graph.nodes[a.node].id, a.request) for a in self._recording.requests)
 
 
 def cost(requests: Sequence[Asked], cards: Mapping[str, ModelCard]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import SystemRandom
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from cozy.turn import Message, SessionId, TurnId
 Handler = Callable[[Job], Awaitable[object]]
 
 BATCH = 16
+"""Jobs under way at once."""
 POLL_S = 2.0
 """How often to look for jobs that nobody here was told of: of other processes, or due again."""
 LONGEST_WAIT_S = 300.0
@@ -39,6 +40,7 @@ class Worker:
         self._max_attempts = max_attempts
         self._woken = anyio.Event()
         self._leaving = False
+        self._busy = 0
 
     def wake(self) -> None:
         self._woken.set()
@@ -50,40 +52,44 @@ class Worker:
 
     async def run(self) -> None:
         """Until `leave`. A job that is cancelled under way is taken again when its lease runs out."""
-        while True:
-            try:
-                did = await self.work_once()
-            except StorageError as error:
-                _log.warning("the outbox cannot be read", extra={"code": error.code})
-                did = 0
-            if did:
-                continue
-            if self._leaving:
-                return
-            with anyio.move_on_after(POLL_S):
-                await self._woken.wait()
-            self._woken = anyio.Event()
-
-    async def work_once(self) -> int:
-        """Do what is due now; gives how many jobs that were."""
-        leased = await self._outbox.claim(limit=BATCH, lease_s=self._lease_s)
         async with anyio.create_task_group() as tasks:
-            for job in leased:
-                tasks.start_soon(self._take, job)
-        return len(leased)
+            while True:
+                leased = await self._claim(BATCH - self._busy)
+                for job in leased:
+                    self._busy += 1
+                    tasks.start_soon(self._take, job)
+                if leased:
+                    continue
+                if self._leaving and not self._busy:
+                    return
+                with anyio.move_on_after(POLL_S):
+                    await self._woken.wait()
+                self._woken = anyio.Event()
 
     async def drain(self, within_s: float) -> int:
         """Do everything that is due, for `within_s` at most; gives how many jobs still wait."""
+        self.leave()
         with anyio.move_on_after(within_s):
-            while await self.work_once():
-                pass
+            await self.run()
         return await self._outbox.depth()
+
+    async def _claim(self, room: int) -> Sequence[LeasedJob]:
+        if room == 0:
+            return ()
+        try:
+            return await self._outbox.claim(limit=room, lease_s=self._lease_s)
+        except StorageError as error:
+            _log.warning("the outbox cannot be read", extra={"code": error.code})
+            return ()
 
     async def _take(self, leased: LeasedJob) -> None:
         try:
             await self._do(leased)
         except StorageError as error:  # its lease runs out, and then it is taken again
             _log.warning("the outbox cannot be written", extra={"code": error.code})
+        finally:
+            self._busy -= 1
+            self.wake()
 
     async def _do(self, leased: LeasedJob) -> None:
         job = leased.job

@@ -33,7 +33,11 @@ class Persist:
 
     async def settle(self, partial: Reply, ctx: StageContext) -> Saved:
         """Keep what was said of a turn that was cut off or failed."""
-        return await self._save(partial, "failed" if partial.error else "interrupted", ctx)
+        if partial.error:
+            status: TurnStatus = "failed"
+        else:
+            status = "interrupted" if partial.finish_reason == "interrupted" else "complete"
+        return await self._save(partial, status, ctx)
 
     async def _save(self, reply: Reply, status: TurnStatus, ctx: StageContext) -> Saved:
         turn = ctx.turn
@@ -49,7 +53,8 @@ class Persist:
                 tokens=ctx.usage.total_tokens,
                 metadata=_facts(reply, ctx),
                 jobs=jobs,
-                retry_of=turn.retry_of,
+                # a retry that came to nothing leaves the answer that was there
+                retry_of=turn.retry_of if status == "complete" or reply.text else None,
             )
             await ctx.ports.store.save_turn(record)
         return Saved(turn.id, turn.session_id, status, tuple(job.id for job in jobs))

@@ -103,6 +103,7 @@ def graph_of(*places: Place, timeout_s: float = 30.0, answers: Sequence[str] = (
             retries=p.retries,
             when=Expression(p.when, "when") if p.when else None,
             settles=isinstance(p.stage, Keeper),
+            has_empty=hasattr(p.stage, "empty"),
         )
         for i, p in enumerate(places)
     )

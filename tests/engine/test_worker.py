@@ -76,7 +76,7 @@ async def test_a_job_is_done_once(installation: Installation) -> None:
     await installation.queue("a", "b")
     worker = installation.worker(does)
     assert await worker.drain(10) == 0
-    assert await worker.work_once() == 0
+    assert await worker.drain(10) == 0
     assert done == ["a", "b"]
     assert [row[1] for row in await installation.rows()] == ["done", "done"]
 
@@ -93,7 +93,24 @@ async def test_jobs_of_different_users_are_done_side_by_side(installation: Insta
     await installation.queue("a", user="ada")
     await installation.queue("b", user="bob")
     with anyio.fail_after(5):
-        assert await installation.worker(meets).work_once() == 2
+        assert await installation.worker(meets).drain(5) == 0
+
+
+async def test_a_slow_job_holds_up_nobody_elses(installation: Installation) -> None:
+    slow, others = anyio.Event(), list[str]()
+
+    async def does(job: Job) -> None:
+        if job.payload["name"] == "slow":
+            await slow.wait()
+        others.append(job.payload["name"])
+        if len(others) == 2:
+            slow.set()
+
+    await installation.queue("slow", user="ada")
+    await installation.queue("b", "c", user="bob")  # c is due only when b is done
+    with anyio.fail_after(5):
+        assert await installation.worker(does).drain(5) == 0
+    assert others == ["b", "c", "slow"]
 
 
 async def test_jobs_of_one_user_are_done_one_after_the_other(installation: Installation) -> None:
@@ -117,8 +134,7 @@ async def test_a_job_that_failed_waits_before_it_is_tried_again(installation: In
 
     await installation.queue("a", "b")
     worker = installation.worker(fails)
-    assert await worker.work_once() == 1
-    assert await worker.work_once() == 0  # not due yet, and the next of the same user waits behind it
+    assert await worker.drain(10) == 2  # a is not due yet, and b waits behind it
     assert await installation.rows() == [
         ("a", "queued", 1, "EngineUnavailable: memory: is away"),
         ("b", "queued", 0, None),
@@ -163,7 +179,7 @@ async def test_a_bug_in_a_job_is_logged_and_tried_again(
         raise KeyError("x")
 
     await installation.queue("a")
-    assert await installation.worker(breaks).work_once() == 1
+    assert await installation.worker(breaks).drain(10) == 1
     assert [row[1] for row in await installation.rows()] == ["queued"]
     assert any(record.exc_info for record in caplog.records)
 
@@ -174,7 +190,7 @@ async def test_a_job_that_hangs_is_given_back_when_its_lease_runs_out(installati
 
     await installation.queue("a")
     with anyio.fail_after(5):
-        await installation.worker(hangs, lease_s=0.05).work_once()
+        await installation.worker(hangs, lease_s=0.05).drain(5)
     [(_, state, attempts, error)] = await installation.rows()
     assert (state, attempts) == ("queued", 1)
     assert error is not None
