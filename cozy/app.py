@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -32,11 +32,12 @@ from cozy.ports.memory import Memories
 from cozy.ports.profile import Profiles
 from cozy.ports.store import Outbox, Store
 from cozy.ports.tools import Toolbox
-from cozy.settings import ProviderSettings, Settings
+from cozy.settings import ProviderSettings, Settings, shipped
 
 if TYPE_CHECKING:
     from cozy.adapters.model_servers import OpenAIServer
     from cozy.adapters.openai_clients import OpenAIClients
+    from cozy.adapters.token_counter import TikTokenCounter
 
 DRAIN_S = 10.0
 """How long leaving waits for jobs that turns have left; what is left then is done at the next start."""
@@ -54,13 +55,20 @@ class App:
     profiles: Profiles
     tools: Toolbox
     worker: Worker
+    models: ModelLoader
 
     async def reload(self) -> CheckResult:
         """Read every personality again. With errors the old ones stay; otherwise all are swapped at once,
         and turns under way end as they began."""
-        result = await anyio.to_thread.run_sync(check_all, self.settings)
+
+        def read() -> tuple[CheckResult, list[Graph]]:
+            result = check_all(self.settings)
+            return result, [] if result.errors else compile_all(result, self.settings, self.tools)
+
+        result, graphs = await anyio.to_thread.run_sync(read)
         if not result.errors:
-            self.engine.library.replace(compile_all(result, self.settings, self.tools))
+            self.engine.library.replace(graphs)
+            await self.models.load(models_of(graphs))
         return result
 
 
@@ -80,6 +88,7 @@ def world_of(settings: Settings) -> World:
         allowed_models=settings.model.allow,
         tools=frozenset(spec.name for spec in BuiltinTools().specs()),
         allowed_tools=settings.tools.allow,
+        shipped=(shipped("personalities"), shipped("pipelines")),
     )
 
 
@@ -94,15 +103,30 @@ def named_encodings(settings: Settings) -> dict[str, str]:
 
 
 def models_of(graphs: Sequence[Graph]) -> list[str]:
-    """Every model that a personality names."""
-    return sorted({name for graph in graphs for name in graph.persona.model.names})
+    """Every model that a personality or one of its stages may ask."""
+    choices = [graph.persona.model for graph in graphs]
+    choices += [node.info.model for graph in graphs for node in graph.nodes if node.info.model is not None]
+    return sorted({name for choice in choices for name in choice.names})
 
 
-async def prepare(providers: Sequence[LLM]) -> None:
-    """Load what the first request to a model server would load."""
-    from cozy.adapters.openai_llm import OpenAILLM
+@dataclass(frozen=True, slots=True)
+class ModelLoader:
+    """Loads what the first request to a model would load."""
 
-    for provider in providers:
+    providers: Mapping[str, LLM]
+    tokens: TikTokenCounter
+
+    async def load(self, models: Sequence[str]) -> None:
+        """Encodings that are on this machine and clients of model servers; what is loaded stays so."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.tokens.load, *models)
+            for name in {model.partition("/")[0] for model in models}:
+                tasks.start_soon(self._prepare, self.providers[name])
+
+    @staticmethod
+    async def _prepare(provider: LLM) -> None:
+        from cozy.adapters.openai_llm import OpenAILLM
+
         if isinstance(provider, OpenAILLM):
             with suppress(EngineError):  # a turn that needs it will tell
                 await provider.prepare()
@@ -165,9 +189,31 @@ def _server(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -
 async def open_app(settings: Settings) -> AsyncGenerator[App]:
     """A running installation: database migrated (SQLite) or checked, personalities compiled, worker at work.
 
-    Raises ConfigError, StorageError, or PersonalityError with every diagnostic where a personality does not
-    pass the check.
+    When the block is left, turns end first, then the worker does what they have left. An error of the block
+    comes out as it is. Raises ConfigError, StorageError, or PersonalityError with every diagnostic where a
+    personality does not pass the check.
     """
+    failure: BaseException | None = None
+    try:
+        async with _opened(settings) as app:
+            yield app
+    except BaseExceptionGroup as group:  # the task groups wrap what comes through them
+        failure = _unwrapped(group)
+    if failure is not None:
+        raise failure  # out here, so that the group does not become its context
+
+
+def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in groups of one."""
+    first, *others = group.exceptions
+    if others:
+        return group
+    within = cast("BaseExceptionGroup[BaseException]", first)
+    return _unwrapped(within) if isinstance(first, BaseExceptionGroup) else first
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncGenerator[App]:
     from cozy.adapters.encoding_files import EncodingFiles
     from cozy.adapters.llm_router import LLMRouter
     from cozy.adapters.openai_clients import openai_clients
@@ -183,6 +229,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
         stored = await stack.enter_async_context(open_storage(settings, llm))
         tools = BuiltinTools(timezone=settings.tools.timezone)
         tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
+        models = ModelLoader(providers, tokens)
         graphs = compile_all(result, settings, tools)
         worker = Worker(
             stored.outbox,
@@ -200,22 +247,21 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
             tokens=tokens,
             wake_workers=worker.wake,
         )
-        engine = await stack.enter_async_context(open_engine(Library(graphs), ports))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
-            # both take a while, and the first turn does not need them at once
-            tasks.start_soon(tokens.load, *models_of(graphs))
-            tasks.start_soon(prepare, [providers[name.partition("/")[0]] for name in models_of(graphs)])
-            yield App(
-                settings,
-                engine,
-                stored.store,
-                stored.knowledge,
-                stored.memories,
-                stored.profiles,
-                tools,
-                worker,
-            )
+            tasks.start_soon(models.load, models_of(graphs))  # takes a while; the first turn can do without
+            async with open_engine(Library(graphs), ports) as engine:
+                yield App(
+                    settings,
+                    engine,
+                    stored.store,
+                    stored.knowledge,
+                    stored.memories,
+                    stored.profiles,
+                    tools,
+                    worker,
+                    models,
+                )
             worker.leave()
             tasks.cancel_scope.deadline = anyio.current_time() + DRAIN_S
 

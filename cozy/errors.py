@@ -97,10 +97,15 @@ class PromptTooLarge(TurnError):
 
     def __init__(self, needed: int, room: int, sections: Mapping[str, int]) -> None:
         parts = ", ".join(f"{name} {tokens}" for name, tokens in sections.items() if tokens)
+        if room > 0:
+            message = f"what cannot be cut needs {needed} tokens ({parts}), the model has room for {room}"
+            shorten = "shorten the message or the personality's prompt, "
+        else:
+            message = "what is kept free for the answer (`max_tokens`) is all of the model's window, or more"
+            shorten = ""
         super().__init__(
-            f"what cannot be cut needs {needed} tokens ({parts}), the model has room for {room}",
-            hint="shorten the message or the personality's prompt, lower `max_tokens`, "
-            "or choose a model with a larger window",
+            message,
+            hint=f"{shorten}lower `max_tokens`, or choose a model with a larger window",
             details={"needed": needed, "room": room, "sections": dict(sections)},
         )
 

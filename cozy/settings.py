@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -80,7 +80,7 @@ class ProviderSettings(Part):
     default_model: str | None = None
     """What `auto` takes of it."""
     headers: dict[str, str] = Field(default_factory=dict)
-    """Sent with each request."""
+    """Sent with each request. What is secret in them comes from the environment: `Bearer ${NAME}`."""
     connect_timeout_s: float = Field(default=5, gt=0, le=60)
     read_timeout_s: float = Field(default=60, gt=0, le=3600)
     """How long it may be silent in the middle of an answer."""
@@ -97,7 +97,8 @@ class ProviderSettings(Part):
 
 class DatabaseSettings(Part):
     url: str = ""
-    """`sqlite:///path` or `postgresql://user@host/name`; empty: `cozy.db` in the data folder."""
+    """`sqlite:///path` or `postgresql://user:${NAME}@host/name`, the password from the environment; empty:
+    `cozy.db` in the data folder."""
 
 
 class ToolSettings(Part):
@@ -146,7 +147,15 @@ KNOWN_PROVIDERS: Mapping[str, tuple[str, str | None, str | None]] = {
 
 DEMO_MODEL = "demo/demo"
 
-_SECRET_KEY = re.compile(r"(^|_)(api_?key|key|secret|token|password)$", re.IGNORECASE)
+Key = tuple[str, ...]
+"""The way to a value: `("providers", "openai", "models", "gpt-4.1-mini", "price_in")`."""
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_SECRET_KEY = re.compile(
+    r"(^|[-_.])(api[-_]?key|key|secret|token|password|auth|authorization|cookie|credentials?)$", re.IGNORECASE
+)
+_PASSWORD = re.compile(r"://[^/?#@:\s]*:[^@\s]+@|[?&][a-z_]*password=[^&\s]", re.IGNORECASE)
+"""In an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +177,15 @@ def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     file = _find(root or Path.cwd())
     written = _read(file, env) if file else {}
     base = file.parent if file else (root or Path.cwd())
-    origins = dict.fromkeys(_leaves(written), FILE_NAME)
+    origins = {_shown(key): FILE_NAME for key, _ in _leaves(written)}
     merged = _with_environment(written, env, origins)
     try:
         settings = Settings.model_validate({**merged, "root": base, "file": file})
     except ValidationError as error:
         raise ConfigError(_explain(error, file, origins)) from None
-    return Loaded(_resolved(settings, env), origins)
+    resolved = _resolved(settings, env)
+    _check_default(resolved, _place("model.default", file, origins))
+    return Loaded(resolved, origins)
 
 
 def _find(start: Path) -> Path | None:
@@ -190,14 +201,23 @@ def _read(file: Path, env: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(f"{file}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}") from None
-    for key in _leaves(data):
-        value = _get(data, key)
-        if _SECRET_KEY.search(key.rpartition(".")[2]) and "${" not in str(value):
+    for key, value in _leaves(data):
+        if _holds_secret(key[-1], str(value)):
             raise ConfigError(
-                f"{file}: `{key}`: secrets do not belong in the file",
-                hint="name the environment variable that holds it, for a provider with `api_key_env`",
+                f"{file}: `{_shown(key)}`: secrets do not belong in the file",
+                hint="write `${NAME}`, and set that environment variable; "
+                "for a provider's key, name the variable with `api_key_env`",
             )
     return _expanded(data, env, file)
+
+
+def _holds_secret(name: str, value: str) -> bool:
+    """Whether a value of this name gives away what only the environment should know."""
+    references = list(_REFERENCE.finditer(value))
+    if _SECRET_KEY.search(name) and not any(not reference[2] for reference in references):
+        return True
+    # what a reader of the file sees: nothing of the environment's values, the defaults in full
+    return bool(_PASSWORD.search(_REFERENCE.sub(lambda reference: reference[2] or "", value)))
 
 
 def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
@@ -214,7 +234,7 @@ def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
         return found
 
     if isinstance(value, str):
-        return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}", replace, value)
+        return _REFERENCE.sub(replace, value)
     if isinstance(value, dict):
         return {k: _expanded(v, env, file) for k, v in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
@@ -222,18 +242,18 @@ def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
     return value
 
 
-def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in data.items():
+def _leaves(data: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every value that is no table, with its key."""
+    for name, value in data.items():
         if isinstance(value, dict):
-            yield from _leaves(cast("dict[str, Any]", value), f"{prefix}{key}.")
+            yield from _leaves(cast("dict[str, Any]", value), (*above, name))
         else:
-            yield f"{prefix}{key}"
+            yield (*above, name), value
 
 
-def _get(data: Mapping[str, Any], dotted: str) -> Any:
-    for key in dotted.split("."):
-        data = data[key]
-    return data
+def _shown(key: Sequence[str | int]) -> str:
+    """A key as TOML writes it: `providers.openai.models."gpt-4.1-mini".price_in`."""
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in map(str, key))
 
 
 def _with_environment(
@@ -260,9 +280,8 @@ def _listed(value: str) -> list[str]:
 def _explain(error: ValidationError, file: Path | None, origins: Mapping[str, str]) -> str:
     lines: list[str] = []
     for problem in error.errors(include_url=False):
-        where = ".".join(str(p) for p in problem["loc"])
-        origin = origins.get(where, FILE_NAME)
-        place = str(file) if origin == FILE_NAME and file else origin
+        where = _shown(problem["loc"])
+        place = _place(where, file, origins)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "no such key; " + (
@@ -270,6 +289,12 @@ def _explain(error: ValidationError, file: Path | None, origins: Mapping[str, st
             )
         lines.append(f"{place}: `{where}`: {message[0].lower()}{message[1:]}")
     return "\n".join(lines)
+
+
+def _place(where: str, file: Path | None, origins: Mapping[str, str]) -> str:
+    """Who says what a key holds: the file, or an environment variable."""
+    origin = origins.get(where, FILE_NAME)
+    return str(file) if origin == FILE_NAME and file else origin
 
 
 def _siblings(loc: tuple[int | str, ...]) -> list[str]:
@@ -339,6 +364,25 @@ def _default_model(
         if provider.default_model and (own or has_key):
             return f"{name}/{provider.default_model}"
     return DEMO_MODEL
+
+
+def _check_default(settings: Settings, place: str) -> None:
+    name = settings.model.default
+    provider, _, rest = name.partition("/")
+    known = {*settings.providers, "demo"}
+    if not (provider and rest) or re.search(r"\s", name):
+        example = (
+            f"openai/{name}" if name and "/" not in name and not re.search(r"\s", name) else "openai/NAME"
+        )
+        raise ConfigError(
+            f"{place}: `model.default`: `{name}` is no model: a model is named `provider/model`",
+            hint=f"for example `{example}`",
+        )
+    if provider not in known:
+        raise ConfigError(
+            f"{place}: `model.default`: there is no provider `{provider}`, so there is no model `{name}`",
+            hint=f"{did_you_mean(provider, known)}; a new one goes under `[providers.{_shown([provider])}]`",
+        )
 
 
 def shipped(folder: str) -> Path:

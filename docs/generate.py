@@ -117,7 +117,8 @@ def configuration() -> Iterator[str]:
     yield "These are known by name and need no entry:\n"
     yield "| name | address | key | model of `auto` |\n|---|---|---|---|"
     for name, (url, key, model) in KNOWN_PROVIDERS.items():
-        yield f"| `{name}` | `{url}` | {f'`{key}`' if key else 'none'} | {f'`{model}`' if model else 'none'} |"
+        cells = (f"`{value}`" if value else "none" for value in (name, url, key, model))
+        yield f"| {' | '.join(cells)} |"
     yield ""
 
 

@@ -47,8 +47,21 @@ def plan_of(connection: Connection, statement: Executable, values: Mapping[str, 
         event.remove(connection, "before_cursor_execute", explain)
 
 
+_SHAPE = """
+    SELECT string_agg(concat_ws(' ', oid, relname, relkind, relnatts, relfilenode), ',' ORDER BY oid),
+        (SELECT string_agg(version_num, ',') FROM alembic_version)
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace
+"""
+_ALONE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
+_FROM_ONE = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
+
+
 class PostgresServer:
-    """A server, and a template that every test's database is copied from."""
+    """A server, and a template that every test's database is copied from.
+
+    A copy takes a third of a second. One whose tables a test has left as they were is emptied, which takes
+    a hundredth of that, and given to the next test.
+    """
 
     def __init__(self, address: str, portal: BlockingPortal) -> None:
         self._address = address
@@ -56,28 +69,35 @@ class PostgresServer:
         self._portal = portal
         self._admin = portal.call(_connect, f"{address}/postgres")
         self._template = f"cozy_template_{uuid4().hex}"
+        self._shape: object = None
+        self._free: list[str] = []
 
     def close(self) -> None:
+        for name in self._free:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
         self._execute(f"DROP DATABASE IF EXISTS {self._template} WITH (FORCE)")
         self._portal.call(self._admin.close)
 
     @contextmanager
     def database(self, *, migrated: bool = True) -> Iterator[str]:
-        """The URL of a database of its own, dropped in the end."""
-        name = f"cozy_test_{uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {self._prepared()}" if migrated else ""))
+        """The URL of a database that is nobody else's, without a row and, if not `migrated`, a table."""
+        name = self._free.pop() if migrated and self._free else self._new(migrated=migrated)
         try:
             yield f"{self._address}/{name}"
         finally:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            if migrated and self._portal.call(_emptied, f"{self._address}/{name}", name, self._shape):
+                self._free.append(name)
+            else:
+                self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _prepared(self) -> str:
-        if not self._portal.call(
-            self._admin.fetchval, "SELECT true FROM pg_database WHERE datname = $1", self._template
-        ):
+    def _new(self, *, migrated: bool) -> str:
+        name = f"cozy_test_{uuid4().hex}"
+        if migrated and self._shape is None:
             self._execute(f"CREATE DATABASE {self._template}")
             self._portal.call(migrate.upgrade, f"{self._address}/{self._template}")
-        return self._template
+            self._shape = self._portal.call(_shape, f"{self._address}/{self._template}")
+        self._execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {self._template}" if migrated else ""))
+        return name
 
     def _execute(self, statement: str) -> None:
         self._portal.call(self._admin.execute, statement)
@@ -96,6 +116,33 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 async def _connect(url: str) -> asyncpg.Connection:
     return await asyncpg.connect(url, timeout=5)
+
+
+async def _shape(url: str) -> object:
+    connection = await _connect(url)
+    try:
+        return await connection.fetchrow(_SHAPE)
+    finally:
+        await connection.close()
+
+
+async def _emptied(url: str, name: str, shape: object) -> bool:
+    """Take every row out, and tell so; or tell that the tables are no longer those of `shape`."""
+    connection = await _connect(url)
+    try:
+        await connection.execute("SET lock_timeout = '5s'")
+        await connection.fetch(_ALONE, name)
+        if await connection.fetchrow(_SHAPE) != shape:
+            return False
+        tables = reversed(migrate.model_metadata().sorted_tables)
+        await connection.execute(";".join(f"DELETE FROM {table.name}" for table in tables))
+        await connection.fetch(_FROM_ONE)
+    except asyncpg.PostgresError:
+        return False
+    else:
+        return True
+    finally:
+        await connection.close()
 
 
 def _answers(portal: BlockingPortal, address: str) -> bool:

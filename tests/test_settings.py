@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,17 @@ def test_auto_takes_a_provider_of_the_file_before_a_known_one(tmp_path: Path) ->
         ('[workers]\nlease_s = "soon"\n', ["`workers.lease_s`", "number"]),
         ("model = 3\n", ["`model`"]),
         ("a = \n", ["cozy.toml", "line 1"]),
+        (
+            '[providers.openai.models."qwen3:8b"]\nprice_in = -1\n',
+            ['`providers.openai.models."qwen3:8b".price_in`'],
+        ),
+        (
+            '[model]\ndefault = "opnai/gpt-5"\n',
+            ["cozy.toml: `model.default`", "`opnai/gpt-5`", "mean `openai`?"],
+        ),
+        ('[model]\ndefault = "acme/x"\n', ["`acme/x`", "known:", "`demo`", "`ollama`"]),
+        ('[model]\ndefault = "gpt-5"\n', ["`model.default`", "`gpt-5` is no model", "`openai/gpt-5`"]),
+        ('[model]\ndefault = "openai/"\n', ["`openai/` is no model"]),
     ],
     ids=lambda v: v.strip().replace("\n", " ")[:30] if isinstance(v, str) else "",
 )
@@ -101,9 +113,85 @@ def test_an_impossible_value_is_named_with_its_key_and_what_would_be_right(
     assert "sk-1" not in str(caught.value)
 
 
-def test_a_value_of_the_environment_is_blamed_on_its_variable(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"COZY_WORKERS_LEASE_S: `workers\.lease_s`"):
-        load_settings(tmp_path, {"COZY_WORKERS_LEASE_S": "-3"})
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("COZY_WORKERS_LEASE_S", "-3", "COZY_WORKERS_LEASE_S: `workers.lease_s`"),
+        (
+            "COZY_MODEL_DEFAULT",
+            "opnai/x",
+            "COZY_MODEL_DEFAULT: `model.default`: there is no provider `opnai`",
+        ),
+    ],
+)
+def test_a_value_of_the_environment_is_blamed_on_its_variable(
+    tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_settings(tmp_path, {name: value})
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1-mini", "通义.千问", "a b"])
+def test_a_key_may_hold_dots_and_is_shown_as_it_is_written(tmp_path: Path, model: str) -> None:
+    write(tmp_path, f'[providers.openai.models."{model}"]\ncontext_tokens = 4096\n')
+    loaded = load(tmp_path, {})
+    assert loaded.settings.providers["openai"].models[model].context_tokens == 4096
+    assert loaded.origins == {f'providers.openai.models."{model}".context_tokens': "cozy.toml"}
+
+
+HEADERS = "[providers.openai.headers]\n"
+SECRETS = [
+    ('Authorization = "{}"', "providers.openai.headers.Authorization"),
+    ('Authorization = "Bearer {}"', "providers.openai.headers.Authorization"),
+    ('Proxy-Authorization = "Basic {}"', "providers.openai.headers.Proxy-Authorization"),
+    ('x-api-key = "{}"', "providers.openai.headers.x-api-key"),
+    ('"X-ApiKey" = "{}"', "providers.openai.headers.X-ApiKey"),
+    ('"X-Auth.Token" = "{}"', 'providers.openai.headers."X-Auth.Token"'),
+    ('Cookie = "session={}"', "providers.openai.headers.Cookie"),
+]
+ADDRESSES = [
+    ('[database]\nurl = "postgresql://cozy:{}@db/cozy"\n', "database.url"),
+    ('[database]\nurl = "postgresql://:{}@db/cozy"\n', "database.url"),
+    ('[database]\nurl = "postgresql://db/cozy?sslmode=require&password={}"\n', "database.url"),
+    ('[providers.openai]\nbase_url = "http://ada:{}@127.0.0.1:9/v1"\n', "providers.openai.base_url"),
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "key"), [*((HEADERS + text + "\n", key) for text, key in SECRETS), *ADDRESSES]
+)
+def test_a_secret_comes_from_the_environment_or_not_at_all(tmp_path: Path, line: str, key: str) -> None:
+    write(tmp_path, line.format("${PASS}"))
+    load_settings(tmp_path, {"PASS": "hunter2"})
+    write(tmp_path, line.format("${PASS:-}"))
+    load_settings(tmp_path, {})
+    for written in ("hunter2", "${PASS:-hunter2}"):
+        write(tmp_path, line.format(written))
+        with pytest.raises(ConfigError) as caught:
+            load_settings(tmp_path, {"PASS": "x"})
+        assert f"`{key}`" in str(caught.value)
+        assert "secrets" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEADERS + 'X-Team = "kitchen"\nUser-Agent = "cozy"\n',
+        '[database]\nurl = "postgresql://cozy@db:5432/cozy"\n',
+        '[database]\nurl = "postgresql://${WHO:-cozy}@db/cozy"\n',
+        '[database]\nurl = "${DB:-sqlite:///a@b/cozy.db}"\n',
+        '[providers.openai.models."my-key"]\nprice_in = 1\n',
+    ],
+)
+def test_what_is_no_secret_may_stand_in_the_file(tmp_path: Path, text: str) -> None:
+    load_settings(write(tmp_path, text), {})
+
+
+def test_an_address_that_holds_a_password_is_refused_wherever_its_parts_come_from(tmp_path: Path) -> None:
+    write(tmp_path, '[database]\nurl = "${DB:-postgresql://cozy:hunter2@db/cozy}"\n')
+    with pytest.raises(ConfigError, match=r"`database\.url`"):
+        load_settings(tmp_path, {})
 
 
 def test_a_file_that_is_not_utf_8_is_said_to_be_so(tmp_path: Path) -> None:
@@ -117,10 +205,12 @@ def test_the_version_changes_with_a_value_and_not_with_the_place(tmp_path: Path)
     a.mkdir()
     b.mkdir()
     one = write(
-        a, '[model]\ndefault = "x/y"\n[database]\nurl = "sqlite:////tmp/x.db"\n[paths]\ndata = "/tmp/d"\n'
+        a,
+        '[model]\ndefault = "openai/y"\n[database]\nurl = "sqlite:////tmp/x.db"\n[paths]\ndata = "/tmp/d"\n',
     )
     two = write(
-        b, '[model]\ndefault = "x/z"\n[database]\nurl = "sqlite:////tmp/x.db"\n[paths]\ndata = "/tmp/d"\n'
+        b,
+        '[model]\ndefault = "openai/z"\n[database]\nurl = "sqlite:////tmp/x.db"\n[paths]\ndata = "/tmp/d"\n',
     )
     assert load_settings(one, {}).version == load_settings(one, {}).version
     assert load_settings(one, {}).version != load_settings(two, {}).version

@@ -82,7 +82,10 @@ class BuiltinTools:
 
     def _convert(self, arguments: Mapping[str, Any], chinese: bool) -> str:
         # through its shortest decimal form: the float 0.1 is what the model wrote, 1/10
-        value = Fraction(str(arguments["value"]))
+        try:
+            value = Fraction(str(arguments["value"]))
+        except ValueError:  # JSON may write 1e999, which no float holds
+            raise ToolError("`value` is too large") from None
         done = convert(value, arguments["from_unit"], arguments["to_unit"])
         given, _ = decimal_text(done.value, 15)
         result, exact = decimal_text(done.result, _UNIT_DIGITS)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar, cast
 
 from cozy.adapters.extraction_rules import stated
@@ -161,7 +162,7 @@ def _stated_fact(item: Any) -> Fact | None:
         return None
     named = cast("Mapping[str, Any]", item)
     content = named.get("content")
-    if isinstance(content, int | float) and not isinstance(content, bool):
+    if type(content) is int or (isinstance(content, float) and isfinite(content)):
         content = str(content)  # an age, a year
     return _fact(_text(named.get("topic")), _text(named.get("sub_topic")), _text(content))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from cozy.adapters.loose_json import CharacterJoin, parsed, whole_number
 from cozy.adapters.model_servers import OpenAIServer
 from cozy.adapters.openai_errors import complaint_of, shown, stream_error
 from cozy.adapters.openai_request import WireRequest
@@ -61,6 +61,7 @@ class CompletionReader:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._calls = ToolCallJoin()
+        self._joins = {TextChunk: CharacterJoin(), ReasoningChunk: CharacterJoin()}
         self._reason: str | None = None
         self._usage: Usage | None = None
         self._model: str | None = None
@@ -113,6 +114,9 @@ class CompletionReader:
             self._extra["request_id"] = request_id
         if self._request.unsent:
             self._extra["unsent"] = self._request.unsent
+        for kind, join in self._joins.items():
+            if half := join.end():
+                yield kind(half)
         yield FinishChunk(self._finish_reason(self._reason), self._usage, self._model or None, self._extra)
 
     def _finish_reason(self, said: str) -> FinishReason:
@@ -127,7 +131,7 @@ class CompletionReader:
         """The chunks of a server that does not stream, or the error that it answered with."""
         text = body.decode("utf-8-sig", errors="replace").strip()
         try:
-            answer = json.loads(text)
+            answer = parsed(text)
         except ValueError:
             raise self._nonsense(_described(text)) from None
         if isinstance(answer, dict) and "choices" in answer:
@@ -142,7 +146,7 @@ class CompletionReader:
         except SSEOverflow as error:
             raise self._nonsense(str(error)) from error
         for event in events:
-            if event.data == "[DONE]":
+            if event.data.strip() == "[DONE]":
                 self.done = True
             if self.done:
                 return
@@ -153,7 +157,7 @@ class CompletionReader:
     def _parsed(self, event: ServerSentEvent) -> dict[str, Any] | None:
         """The event's object; None for one that says nothing."""
         try:
-            answer = json.loads(event.data)
+            answer = parsed(event.data)
         except ValueError:
             if not event.data.strip():
                 return None
@@ -185,9 +189,9 @@ class CompletionReader:
         if not isinstance(choices, list) or not choices:
             return []
         choice = cast("list[Any]", choices)[0]
-        if not isinstance(choice, dict) or cast("dict[str, Any]", choice).get("index"):
+        if not isinstance(choice, dict) or whole_number(cast("dict[str, Any]", choice).get("index")):
             return []
-        chunks = self._choice(cast("dict[str, Any]", choice))
+        chunks = self._joined(self._choice(cast("dict[str, Any]", choice)))
         if chunks:
             self.spoken = True
         return chunks
@@ -225,6 +229,20 @@ class CompletionReader:
                 self._keep(name, value)
         return chunks
 
+    def _joined(self, chunks: list[Chunk]) -> list[Chunk]:
+        """The chunks with whole characters only."""
+        whole: list[Chunk] = []
+        for chunk in chunks:
+            if isinstance(chunk, TextChunk | ReasoningChunk):
+                text = self._joins[type(chunk)].feed(chunk.text)
+                if text == chunk.text:
+                    whole.append(chunk)
+                elif text:
+                    whole.append(type(chunk)(text))
+            else:
+                whole.append(chunk)
+        return whole
+
     def _named(self, chunk: ToolCallChunk) -> ToolCallChunk:
         """The chunk with Cozy's name of the tool."""
         name = self._request.tool_names.get(chunk.name)
@@ -238,7 +256,7 @@ class CompletionReader:
             return
         before = self._extra.get(name)
         if isinstance(before, list) and isinstance(value, list):
-            self._extra[name] = [*cast("list[Any]", before), *cast("list[Any]", value)]
+            cast("list[Any]", before).extend(cast("list[Any]", value))
         else:
             self._extra[name] = value
 
@@ -310,5 +328,6 @@ def _usage(usage: dict[str, Any]) -> Usage:
 
 
 def _count(counts: Any, name: str) -> int:
-    value = cast("dict[str, Any]", counts).get(name) if isinstance(counts, dict) else None
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    if not isinstance(counts, dict):
+        return 0
+    return whole_number(cast("dict[str, Any]", counts).get(name)) or 0

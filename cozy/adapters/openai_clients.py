@@ -95,7 +95,7 @@ def _connections() -> httpx2.AsyncClient:
     limits = httpx2.Limits(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=50, keepalive_expiry=KEEPALIVE_S
     )
-    return openai.DefaultAioHttpClient(limits=limits)
+    return openai.DefaultAioHttpClient(limits=limits, follow_redirects=False)
 
 
 def _client(server: OpenAIServer, http: httpx2.AsyncClient) -> AsyncOpenAI:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from cozy.adapters.model_servers import OpenAIServer
 from cozy.errors import (
@@ -23,6 +23,10 @@ from cozy.errors import (
 )
 
 MAX_SHOWN_CHARS = 300
+LONGEST_WAIT_S = 86_400.0
+"""Nobody waits longer for a server, whatever it asks for."""
+_NESTED = 8
+"""How deep an error is looked for within others."""
 
 _HOW_TO_START: Mapping[str, str] = {
     "ollama": "is Ollama running at {url}? start it with `ollama serve`",
@@ -50,36 +54,38 @@ class Complaint:
 
 def complaint_of(body: Any) -> Complaint:
     """What the body of an error answer says, in any of the shapes that servers use."""
-    if isinstance(body, list) and body:
-        return complaint_of(cast("list[Any]", body)[0])
+    for _ in range(_NESTED):
+        if isinstance(body, list) and body:
+            body = cast("list[Any]", body)[0]
+        elif isinstance(body, Mapping) and isinstance(cast("Mapping[str, Any]", body).get("error"), Mapping):
+            body = cast("Mapping[str, Any]", body)["error"]
     if isinstance(body, str):
         return Complaint(_page_text(body))
     if not isinstance(body, Mapping):
         return Complaint()
     fields = cast("Mapping[str, Any]", body)
-    inner = fields.get("error")
-    if isinstance(inner, Mapping):
-        return complaint_of(cast("Mapping[str, Any]", inner))
     # Mistral, vLLM, FastAPI: the text under `message` or `detail`, sometimes one more level down
     said = next((v for k in ("error", "message", "detail") if (v := fields.get(k))), "")
     return Complaint(
-        said if isinstance(said, str) else _nested_text(said),
-        *(str(fields.get(key) or "") for key in ("code", "type", "param")),
+        _nested_text(said),
+        *(_nested_text(fields.get(key) or "") for key in ("code", "type", "param")),
         is_structured=True,
     )
 
 
 def _nested_text(said: Any) -> str:
-    if isinstance(said, Mapping):
-        return _nested_text(next(iter(cast("Mapping[str, Any]", said).values()), ""))
-    if not isinstance(said, list):
-        return str(said)
-    first = next(iter(cast("list[Any]", said)), "")
-    if isinstance(first, Mapping) and "msg" in first:
-        problem = cast("Mapping[str, Any]", first)
-        where = ".".join(str(part) for part in cast("list[Any]", problem.get("loc") or []))
-        return f"{where}: {problem['msg']}" if where else str(problem["msg"])
-    return _nested_text(first)
+    """The first text or number within lists and objects; a problem of a field after the field's name."""
+    for _ in range(_NESTED):
+        if isinstance(said, Mapping):
+            fields = cast("Mapping[str, Any]", said)
+            if "msg" in fields and "loc" in fields:
+                where, said = fields["loc"], fields["msg"]
+                parts = cast("list[Any]", where) if isinstance(where, list) else [where]
+                return f"{'.'.join(_nested_text(part) for part in parts)}: {_nested_text(said)}".lstrip(": ")
+            said = next(iter(fields.values()), "")
+        elif isinstance(said, list):
+            said = next(iter(cast("list[Any]", said)), "")
+    return str(said) if isinstance(said, str | int | float) else ""
 
 
 def _page_text(text: str) -> str:
@@ -107,7 +113,24 @@ def status_error(
         )
         if value
     }
+    if 300 <= status < 400 and (place := headers.get("location")):
+        return _sent_on(server, place, details)
     return _error(server, model, status, complaint, details, retry_after_s(headers))
+
+
+def _sent_on(server: OpenAIServer, place: str, details: Mapping[str, Any]) -> EngineError:
+    """Redirects are not followed: what users say, and headers with keys, would go to whoever is named."""
+    try:
+        parts = urlsplit(urljoin(server.url, place))
+        place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        place = "an address that is none"
+    return EngineInvalidRequest(
+        server.name,
+        f"{server.shown_url} sends requests on to {shown(server, place)}",
+        hint=f"if that is right, set `base_url` of the provider `{server.name}` to it",
+        details=details,
+    )
 
 
 def stream_error(server: OpenAIServer, model: str, body: Any) -> EngineError:
@@ -237,13 +260,13 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if re.fullmatch(r"\d+(\.\d+)?", value):
-            return float(value) * scale
+            return min(float(value) * scale, LONGEST_WAIT_S)
     try:
         at = parsedate_to_datetime(headers.get("retry-after", ""))
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), LONGEST_WAIT_S)
 
 
 def transport_error(server: OpenAIServer, error: BaseException, *, spoken: bool) -> EngineError:

@@ -29,7 +29,8 @@ from cozy.storage.schema import storable, utc_now
 from cozy.turn import UserId
 
 ENGINE = "knowledge"
-LONGEST_NAME = 500
+LONGEST_NAME = 300
+"""Two names, of a dataset and a document, fit an index row of PostgreSQL (2704 bytes) in any script."""
 HITS = 5_000
 """How many pairs of a term and a passage a search looks at, about; the rarest terms come first."""
 K1, B = 1.2, 0.75
@@ -186,7 +187,7 @@ def _find(
         "k1": K1,
         "b": B,
         "mean": length / total,
-        "top_k": top_k,
+        "top_k": max(top_k, 0),
     }
     if datasets:
         values["datasets"] = json.dumps(list(datasets), ensure_ascii=False)

@@ -46,6 +46,7 @@ class SqlMemories:
 
     async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
         """A query that holds nothing but stop words finds nothing."""
+        top_k = max(top_k, 0)
         if not query.strip():
             return await self._newest(user_id, top_k)
         terms = query_terms(query)

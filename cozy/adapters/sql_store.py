@@ -181,7 +181,7 @@ class SqlStore:
         return await self.database.read(lambda connection: _session(connection, user_id, session_id))
 
     async def sessions(self, user_id: UserId, *, limit: int = 20, offset: int = 0) -> Sequence[Session]:
-        values = {"user": user_id, "limit": limit, "offset": offset}
+        values = {"user": user_id, "limit": max(limit, 0), "offset": max(offset, 0)}
         rows = await self.database.read(lambda connection: connection.execute(_SESSIONS, values).all())
         return [Session(*row) for row in rows]
 

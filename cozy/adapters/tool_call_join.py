@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
+from cozy.adapters.loose_json import parsed, whole_number
 from cozy.ports.llm import ToolCallChunk
 
 
@@ -31,7 +32,7 @@ class _Call:
     @property
     def is_whole(self) -> bool:
         try:
-            return isinstance(json.loads("".join(self.arguments)), dict)
+            return isinstance(parsed("".join(self.arguments)), dict)
         except ValueError:
             return False
 
@@ -82,8 +83,7 @@ class ToolCallJoin:
         if isinstance(arguments, Mapping):
             arguments = json.dumps(arguments, ensure_ascii=False)
         arguments = _text(arguments)
-        index = piece.get("index")
-        call = self._find(index if isinstance(index, int) else None, call_id, name)
+        call = self._find(whole_number(piece.get("index")), call_id, name)
         begins = not call.name and bool(name)
         call.server_id = call.server_id or call_id
         call.name = call.name or name

@@ -60,19 +60,22 @@ def chat(
         if by_lines:
             return await _plain(conversation, once, as_json=as_json)
         _log_to(app.settings.paths.data / "cozy.log")
-        return await _in_terminal(conversation, app.settings.paths.data / "chat_history")
+        return await _in_terminal(app, conversation)
 
     code = with_app(work)
     if code:
         sys.exit(code)
 
 
-async def _in_terminal(conversation: Conversation, history: Path) -> int:
+async def _in_terminal(app: App, conversation: Conversation) -> int:
     from rich.console import Console
 
     from cozy.interfaces.repl.loop import converse
 
-    await converse(conversation, Console(), history=history)
+    console = Console()
+    await converse(conversation, console, history=app.settings.paths.data / "chat_history")
+    if app.worker.busy:  # else one wonders why the shell does not come back
+        console.print("keeping what was told …", style="dim")
     return 0
 
 

@@ -36,8 +36,8 @@ def status() -> None:
     from cozy.settings import load_settings
     from cozy.storage import migrate
 
-    have, head = anyio.run(migrate.current, load_settings().database.url)
+    have, _ = anyio.run(migrate.current, load_settings().database.url)
     click.echo(have or "empty")
-    if have != head:
-        click.echo(f"this version needs {head}: run `cozy db upgrade`", err=True)
+    if problem := migrate.unfit(have):
+        click.echo(problem, err=True)
         raise SystemExit(1)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cozy.cli.opened import user_option, username, with_app
+from cozy.cli.opened import user_option, username, with_storage
 
 if TYPE_CHECKING:
-    from cozy.app import App
+    from cozy.app import Stored
     from cozy.cli.documents import Found
     from cozy.errors import CozyError
     from cozy.ports.knowledge import Document, Passage
@@ -42,13 +42,13 @@ def add(paths: tuple[Path, ...], dataset: str) -> None:
     if not files:
         raise CozyError("no .md, .markdown or .txt file there")
 
-    async def work(app: App) -> int:
+    async def work(stored: Stored) -> int:
         failed = 0
         for file, text in _texts(files):
             try:
                 if isinstance(text, CozyError):
                     raise text
-                document = await app.knowledge.add(dataset=dataset, name=file.name, text=text)
+                document = await stored.knowledge.add(dataset=dataset, name=file.name, text=text)
             except CozyError as error:
                 failed += 1
                 click.echo(f"error: {file.path}: {error}", err=True)
@@ -57,7 +57,7 @@ def add(paths: tuple[Path, ...], dataset: str) -> None:
                 click.echo(f"{document.name}: {document.passages} {noun}")
         return failed
 
-    failed = with_app(work)
+    failed = with_storage(work)
     click.echo(f"{len(files) - failed} of {len(files)} files are in `{dataset}` now", err=True)
     if failed:
         sys.exit(1)
@@ -87,10 +87,10 @@ def list_(dataset: str | None, as_json: bool) -> None:
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
 
-    async def work(app: App) -> Sequence[Document]:
-        return await app.knowledge.documents(dataset)
+    async def work(stored: Stored) -> Sequence[Document]:
+        return await stored.knowledge.documents(dataset)
 
-    found = with_app(work)
+    found = with_storage(work)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
     elif found:
@@ -123,11 +123,11 @@ def search(query: str, datasets: tuple[str, ...], top: int, as_json: bool, user:
     from cozy.interfaces.plain_values import plain
     from cozy.interfaces.repl.safe import safe
 
-    async def work(app: App) -> Sequence[Passage]:
-        user_id = await app.store.user(username(user))
-        return await app.knowledge.search(query, user_id=user_id, datasets=datasets, top_k=top)
+    async def work(stored: Stored) -> Sequence[Passage]:
+        user_id = await stored.store.user(username(user))
+        return await stored.knowledge.search(query, user_id=user_id, datasets=datasets, top_k=top)
 
-    found = with_app(work)
+    found = with_storage(work)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
         return
@@ -149,16 +149,16 @@ def remove(documents: tuple[str, ...], dataset: str, everything: bool) -> None:
     if bool(documents) == everything:
         raise click.UsageError("name the documents, or say --all")
 
-    async def work(app: App) -> int:
+    async def work(stored: Stored) -> int:
         if everything:
-            return await app.knowledge.remove(dataset=dataset)
-        known = {d.name for d in await app.knowledge.documents(dataset)}
+            return await stored.knowledge.remove(dataset=dataset)
+        known = {d.name for d in await stored.knowledge.documents(dataset)}
         for name in documents:
             if name not in known:
                 raise NotFound("document", name, known=known)
-        return sum([await app.knowledge.remove(dataset=dataset, name=name) for name in documents])
+        return sum([await stored.knowledge.remove(dataset=dataset, name=name) for name in documents])
 
-    gone = with_app(work)
+    gone = with_storage(work)
     if not gone:
         raise NotFound("dataset", dataset)
     click.echo(f"removed: {gone}", err=True)

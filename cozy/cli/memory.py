@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cozy.cli.opened import user_option, username, with_app
+from cozy.cli.opened import user_option, username, with_storage
 
 if TYPE_CHECKING:
-    from cozy.app import App
+    from cozy.app import Stored
     from cozy.interfaces.repl.memory import Remembered, Remembrance
     from cozy.ports.memory import MemoryItem
 
@@ -23,10 +23,10 @@ def memory() -> None:
     """List, search, edit and forget what users have told: memory (sentences) and profile (facts by topic)."""
 
 
-async def _of(app: App, user: str | None) -> Remembrance:
+async def _of(stored: Stored, user: str | None) -> Remembrance:
     from cozy.interfaces.repl.memory import Remembrance
 
-    return Remembrance(app.memories, app.profiles, await app.store.user(username(user)))
+    return Remembrance(stored.memories, stored.profiles, await stored.store.user(username(user)))
 
 
 @memory.command("list")
@@ -37,10 +37,10 @@ def list_(as_json: bool, user: str | None) -> None:
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
 
-    async def work(app: App) -> Remembered:
-        return await (await _of(app, user)).everything()
+    async def work(stored: Stored) -> Remembered:
+        return await (await _of(stored, user)).everything()
 
-    known = with_app(work)
+    known = with_storage(work)
     if as_json:
         values = {"profile": plain(known.facts), "memory": plain(known.items)}
         click.echo(json.dumps(values, ensure_ascii=False, indent=2))
@@ -63,11 +63,11 @@ def search(query: str, top: int, as_json: bool, user: str | None) -> None:
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
 
-    async def work(app: App) -> Sequence[MemoryItem]:
-        user_id = await app.store.user(username(user))
-        return await app.memories.search(query, user_id=user_id, top_k=top)
+    async def work(stored: Stored) -> Sequence[MemoryItem]:
+        user_id = await stored.store.user(username(user))
+        return await stored.memories.search(query, user_id=user_id, top_k=top)
 
-    found = with_app(work)
+    found = with_storage(work)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
     elif found:
@@ -83,10 +83,10 @@ def search(query: str, top: int, as_json: bool, user: str | None) -> None:
 def edit(id_: str, text: str, user: str | None) -> None:
     """Put TEXT in place of what is remembered under ID, or under the beginning of one."""
 
-    async def work(app: App) -> None:
-        await (await _of(app, user)).edit(id_, text)
+    async def work(stored: Stored) -> None:
+        await (await _of(stored, user)).edit(id_, text)
 
-    with_app(work)
+    with_storage(work)
     click.echo("changed", err=True)
 
 
@@ -96,7 +96,7 @@ def edit(id_: str, text: str, user: str | None) -> None:
 def forget(id_: str, user: str | None) -> None:
     """Forget what is under ID, or under the beginning of one; `all` forgets everything."""
 
-    async def work(app: App) -> int:
-        return await (await _of(app, user)).forget(id_)
+    async def work(stored: Stored) -> int:
+        return await (await _of(stored, user)).forget(id_)
 
-    click.echo(f"forgotten: {with_app(work)}", err=True)
+    click.echo(f"forgotten: {with_storage(work)}", err=True)

@@ -1,17 +1,19 @@
-"""What commands share that work on a running installation."""
+"""What commands share that work on an installation."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from cozy.app import App
+    from cozy.app import App, Stored
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 user_option = click.option(
     "--user", metavar="NAME", help="Who you are; default: COZY_USER, or the name you are logged in with."
@@ -19,17 +21,31 @@ user_option = click.option(
 
 
 def with_app(work: Callable[[App], Awaitable[T]]) -> T:
-    """Open the installation, do `work` with it, close it. Raises CozyError."""
-    import anyio
-
+    """Do something with the running installation. Raises CozyError."""
     from cozy.app import open_app
-    from cozy.errors import CozyError
     from cozy.settings import load_settings
 
+    return _within(open_app(load_settings()), work)
+
+
+def with_storage(work: Callable[[Stored], Awaitable[T]]) -> T:
+    """Do something with what is stored; mistakes in personalities are no hindrance. Raises CozyError."""
+    from cozy.adapters.demo_llm import DemoLLM
+    from cozy.app import open_storage
+    from cozy.settings import load_settings
+
+    return _within(open_storage(load_settings(), DemoLLM()), work)
+
+
+def _within(opening: AbstractAsyncContextManager[R], work: Callable[[R], Awaitable[T]]) -> T:
+    import anyio
+
+    from cozy.errors import CozyError
+
     async def run() -> T | CozyError:
-        async with open_app(load_settings()) as app:
+        async with opening as opened:
             try:
-                return await work(app)
+                return await work(opened)
             except CozyError as error:  # as a value: a task group would wrap it
                 return error
 

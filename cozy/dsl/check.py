@@ -8,7 +8,7 @@ from itertools import islice
 
 from cozy.dsl import permissions
 from cozy.dsl.checks import broken_rules
-from cozy.dsl.diagnostics import Diagnostic, Related, as_text, error, in_order, warning
+from cozy.dsl.diagnostics import Diagnostic, Place, Related, as_text, error, in_order, warning
 from cozy.dsl.naming import cache_order, not_brought, not_shown, scope_of, wrong_names
 from cozy.dsl.parse import Document
 from cozy.dsl.project import Loaded, Project
@@ -61,18 +61,40 @@ def check(project: Project, world: World) -> CheckResult:
     """Every personality with its pipeline, and every pipeline by itself."""
     found = list(project.diagnostics)
     for name, loaded in project.pipelines.items():
-        found += _check_pipeline(Pipeline(name, loaded.spec, loaded.document), world)
-    told = {(d.code, d.place) for d in found}
+        problems = _check_pipeline(Pipeline(name, loaded.spec, loaded.document), world)
+        # a shipped one is nobody's who could change it: each personality that uses it is told
+        lenient = _is_shipped(loaded.document, world)
+        found += [d for d in problems if not (lenient and d.code in permissions.NOT_ALLOWED)]
+    told = {_fact(d) for d in found}
     passed: list[CheckedPersonality] = []
     for loaded in project.personalities.values():
         checked, problems = _check_personality(loaded, project, world)
+        if _is_shipped(loaded.document, world):
+            problems = _left_out(loaded.spec, problems)
         # what is wrong with a pipeline is told of once, not once for each of its personalities
-        found += [
-            d for d in problems if (d.code, d.place) not in told or d.place.file == loaded.document.name
-        ]
-        told |= {(d.code, d.place) for d in problems if d.place.file != loaded.document.name}
+        found += [d for d in problems if _fact(d) not in told or d.place.file == loaded.document.name]
+        told |= {_fact(d) for d in problems if d.place.file != loaded.document.name}
         passed += [checked] if checked else []
     return CheckResult(tuple(passed), in_order(found), project.texts)
+
+
+def _fact(problem: Diagnostic) -> tuple[str, str, Place]:
+    return problem.code, problem.severity, problem.place
+
+
+def _is_shipped(document: Document, world: World) -> bool:
+    return document.path.absolute().parent in world.shipped
+
+
+def _left_out(spec: PersonalitySpec, problems: list[Diagnostic]) -> list[Diagnostic]:
+    """The problems of a shipped personality: one warning where nothing but leave is what it lacks."""
+    errors = [d for d in problems if d.severity == "error"]
+    if not errors or any(d.code not in permissions.NOT_ALLOWED for d in errors):
+        return problems
+    first = in_order(errors)[0]
+    hint = f"to have it, allow what it asks for, or write `{spec.id}.yaml` yourself; {first.hint}"
+    told = warning(first.code, f"`{spec.id}` is left out: {first.message}", first.place, hint, first.related)
+    return [*(d for d in problems if d.severity == "warning"), told]
 
 
 def _check_pipeline(pipeline: Pipeline, world: World) -> Iterator[Diagnostic]:

@@ -20,6 +20,9 @@ from cozy.stages.model import ModelSettings
 
 AUTO = "auto"
 
+NOT_ALLOWED = frozenset({"CZ093", "CZ096"})
+"""What is wrong with nothing but the configuration's leave."""
+
 
 @dataclass(frozen=True, slots=True)
 class Named:

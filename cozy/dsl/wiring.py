@@ -239,9 +239,16 @@ class _Wiring:
         """A `when` that is asked before what it names has run."""
         position = {entry.id: i for i, entry in enumerate(self.entries)}
         for mention, keeper in self._decided_early():
-            if position[keeper] < position.get(mention.target, -1) < position[mention.by]:
-                message = f"`{keeper}` asks this `when`, and `{mention.target}` stands below `{keeper}`"
-                yield error("CZ065", message, mention.place, f"write `{mention.target}` above `{keeper}`")
+            target = mention.target
+            if target == keeper:
+                message = f"`{keeper}` asks this `when` before it stores the turn: nothing of it is there yet"
+                hint = (
+                    f"name stages above `{keeper}`; a turn that was cut off or failed teaches nothing anyway"
+                )
+                yield error("CZ065", message, mention.place, hint)
+            elif position[keeper] < position.get(target, -1) < position[mention.by]:
+                message = f"`{keeper}` asks this `when`, and `{target}` stands below `{keeper}`"
+                yield error("CZ065", message, mention.place, f"write `{target}` above `{keeper}`")
 
     def _several(self, entry: Entry, type_: type[Any], givers: Sequence[Entry]) -> None:
         if issubclass(type_, Saved):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,5 @@ class World:
     """MCP servers that are configured; their tools are `mcp/<server>/<tool>`."""
     datasets: frozenset[str] | None = None
     """Datasets that hold documents; None: not known, so nothing is said of them."""
+    shipped: tuple[Path, ...] = ()
+    """Folders of what comes with Cozy: a personality there that asks for what is not allowed is left out."""

@@ -98,6 +98,8 @@ def _boxes(drawn: Sketch, width: int) -> list[str] | None:
     ]
     placed = layout(drawn.levels, drawn.drawn, widths, gap=GAP, passing=PASSING)
     if placed.width > width:
+        placed = layout(drawn.levels, drawn.drawn, widths, gap=1, passing=PASSING)
+    if placed.width > width:
         return None
     lines: list[str] = []
     ports: dict[int, tuple[list[int], list[int]]] = {id(c): ([], []) for row in placed.rows for c in row}

@@ -91,10 +91,5 @@ class Engine:
 @asynccontextmanager
 async def open_engine(library: Library, ports: Ports) -> AsyncGenerator[Engine]:
     """An engine whose turns all have ended, or are kept as far as they came, when the block is left."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            yield Engine(library, ports, tasks)
-    except BaseExceptionGroup as group:  # an error of the block itself, and no turn's: those end in events
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise
+    async with anyio.create_task_group() as tasks:
+        yield Engine(library, ports, tasks)

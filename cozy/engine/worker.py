@@ -42,6 +42,11 @@ class Worker:
         self._leaving = False
         self._busy = 0
 
+    @property
+    def busy(self) -> int:
+        """How many jobs are being done."""
+        return self._busy
+
     def wake(self) -> None:
         self._woken.set()
 

@@ -36,7 +36,7 @@ from pydantic_core import PydanticCustomError
 
 from cozy.events import Event, StageDegraded
 from cozy.ports import Ports
-from cozy.ports.llm import LLMRequest, Sampling
+from cozy.ports.llm import LLMRequest, ModelCard, Sampling
 from cozy.ports.store import Job
 from cozy.ports.tools import ToolSpec
 from cozy.stages.templates import Expression, Template
@@ -140,7 +140,11 @@ class ModelChoice:
     names: tuple[str, ...]
     sampling: Sampling = Sampling()
     context_tokens: int | None = None
-    """Overrides the window that is known of the model."""
+    """Overrides the window that is known of the first of them."""
+
+    def window(self, model: str, card: ModelCard) -> int:
+        """How many tokens a model reads, of which `card` is what is known."""
+        return (self.context_tokens if model == self.names[0] else None) or card.context_tokens
 
 
 class ArgumentCheck(Protocol):
@@ -198,6 +202,8 @@ class NodeInfo:
     """The personality's, with this stage's own settings over it; of an `llm` stage only."""
     templates: Mapping[str, Template] = field(default_factory=dict[str, Template])
     """Its compiled template settings, by name."""
+    own_model: bool = False
+    """The stage names its model itself: one that the turn names does not take its place."""
 
 
 class StageContext(Protocol):

@@ -11,12 +11,11 @@ from pydantic import BeforeValidator, Field
 from cozy.errors import PromptTooLarge
 from cozy.stages.base import StageContext, StageSettings, many
 from cozy.stages.prompting import (
-    MESSAGE_TOKENS,
     context_text,
     message_tokens,
     names_sections,
+    section_tokens,
     system_text,
-    user_text,
 )
 from cozy.stages.registry import stage
 from cozy.stages.values import (
@@ -45,7 +44,8 @@ class BudgetSettings(StageSettings):
     """An upper bound of the prompt below what the model could read."""
     keep: Annotated[tuple[Section, ...], BeforeValidator(many)] = DEFAULT_ORDER
     """Sections in the order in which they are given room; the last named is cut first. The personality's
-    prompt, its tools and the current message are never cut; a section that is not named comes last."""
+    prompt, its tools and the current message are never cut, so that naming `system`, `tools` or `message`
+    changes nothing; a section that is not named comes last."""
 
 
 @stage("budget")
@@ -58,26 +58,27 @@ class Budget:
 
     async def run(self, parts: Sequence[ContextPart], ctx: StageContext) -> Budgeted:
         model = ctx.persona.model
-        card = ctx.ports.llm.card(ctx.turn.model or model.names[0])
-        window = model.context_tokens or card.context_tokens
+        name = ctx.turn.model or model.names[0]
+        window = model.window(name, ctx.ports.llm.card(name))
         reserve = (
             self.settings.reserve_output or model.sampling.max_tokens or min(DEFAULT_RESERVE, window // 4)
         )
         room = min(window - reserve, self.settings.max_tokens or window)
         bare = system_text({}, ctx)
-        fixed = _measured(bare, "", card.name, ctx)
+        fixed = section_tokens(bare, "", name, ctx)
         if sum(fixed.values()) > room:
             raise _too_large(fixed, room)
         joined = join(parts)
         keep = self.settings.keep
         order: list[Section] = [*keep, *(s for s in joined if s not in keep)]
-        costs, available = _costs(card.name, ctx), room - sum(fixed.values())
+        costs, available = _costs(name, ctx), room - sum(fixed.values())
         while True:
             kept, budgets = fit(joined, available, order, costs)
             system = system_text(kept, ctx) if names_sections(ctx.persona) else bare
             context = context_text(kept, ctx)
-            measured = _measured(system, context, card.name, ctx)
-            used = sum(measured.values()) + sum(b.kept for b in budgets if b.section == "history")
+            measured = section_tokens(system, context, name, ctx)
+            history = sum(b.kept for b in budgets if b.section == "history")
+            used = sum(measured.values()) + history
             if used <= room:
                 break
             held = sum(b.kept for b in budgets)
@@ -93,7 +94,7 @@ class Budget:
         sections = (*(SectionBudget(name, tokens, tokens) for name, tokens in whole.items()), *budgets)
         report = BudgetReport(window, reserve, room, used, sections)
         ctx.note(budget=report)
-        return Budgeted(kept, report, system, context)
+        return Budgeted(kept, report, system, context, {**measured, "history": history})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,6 @@ def _costs(model: str, ctx: StageContext) -> Costs:
         return count(s.text, model) + (count(s.source, model) if s.source else 0) + SNIPPET_TOKENS
 
     return Costs(lambda m: message_tokens(m, model, ctx), snippet)
-
-
-def _measured(system: str, context: str, model: str, ctx: StageContext) -> dict[Section, int]:
-    """The tokens of everything but the history, as it will be sent."""
-    count, tools = ctx.ports.tokens.count, ctx.persona.tools_text
-    return {
-        "system": count(system, model) + MESSAGE_TOKENS if system else 0,
-        "tools": count(tools, model) if tools else 0,
-        # 3 more tokens open the reply
-        "message": count(user_text(context, ctx.turn.text), model) + 2 * MESSAGE_TOKENS,
-    }
 
 
 def _too_large(sections: Mapping[Section, int], room: int) -> PromptTooLarge:
@@ -148,8 +138,9 @@ def fit(
 ) -> tuple[dict[ContextSection, ContextPart], list[SectionBudget]]:
     """What fits into `room` tokens when sections are given room in `order`, and what was cut.
 
-    History loses its oldest exchanges, never a part of one; other sections lose whole snippets, the ones
-    that fit the turn least first.
+    The later a section stands in `order`, the less is left for it. History loses its oldest exchanges, never
+    a part of one. Other sections are filled with whole snippets, those that fit the turn best first; one that
+    is too long leaves its room to shorter ones behind it.
     """
     kept: dict[ContextSection, ContextPart] = {}
     budgets: list[SectionBudget] = []

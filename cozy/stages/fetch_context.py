@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +12,7 @@ from pydantic import Field
 from cozy.stages.base import Names, StageContext, StageSettings
 from cozy.stages.registry import stage
 from cozy.stages.values import ContextPart, Snippet
+from cozy.turn import Message
 
 Source = Literal["history", "summary", "knowledge", "profile", "memory"]
 
@@ -18,7 +21,7 @@ class FetchContextSettings(StageSettings):
     source: Source
     """Where it comes from."""
     limit: int = Field(default=20, ge=1, le=1000)
-    """`history`: how many of the last messages."""
+    """`history`: how many of the last messages, at most: it begins with one of the user's."""
     top_k: int = Field(default=5, ge=1, le=100)
     """`knowledge` and `memory`: how many snippets at most."""
     max_tokens: int | None = Field(default=None, ge=1)
@@ -56,13 +59,13 @@ class FetchContext:
     async def _history(self, ctx: StageContext) -> ContextPart:
         turn = ctx.turn
         if turn.history is not None:
-            return ContextPart("history", messages=turn.history[-self.settings.limit :])
+            return _history(turn.history[-self.settings.limit :])
         if turn.session_id is None:
             return ContextPart("history")
         messages = await ctx.ports.store.history(
             turn.user_id, turn.session_id, limit=self.settings.limit, without=turn.retry_of
         )
-        return ContextPart("history", messages=tuple(messages))
+        return _history(messages)
 
     async def _summary(self, ctx: StageContext) -> ContextPart:
         if ctx.turn.session_id is None:
@@ -103,3 +106,8 @@ class FetchContext:
                 if m.score is None or m.score >= self.settings.min_score
             ),
         )
+
+
+def _history(messages: Iterable[Message]) -> ContextPart:
+    """From the user's first message on: many servers refuse a conversation that begins with an answer."""
+    return ContextPart("history", messages=tuple(dropwhile(lambda m: m.role != "user", messages)))

@@ -1,14 +1,18 @@
-"""One request to a model, streamed: what `llm` and `tool_loop` share."""
+"""Requests to models, streamed: what `llm` and `tool_loop` share."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from cozy.errors import EngineError
+import anyio
+
+from cozy.errors import EngineError, EngineTimeout
 from cozy.events import FinishReason, ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
-from cozy.ports.llm import FinishChunk, LLMRequest, ReasoningChunk, TextChunk, ToolCallChunk
+from cozy.ports.llm import Chunk, FinishChunk, LLMRequest, ReasoningChunk, TextChunk, ToolCallChunk
 from cozy.stages.base import StageContext
+from cozy.stages.prompting import request_tokens
 from cozy.stages.values import Generation
 from cozy.turn import ToolCall
 from cozy.usage import Usage
@@ -16,90 +20,159 @@ from cozy.usage import Usage
 BETWEEN_ROUNDS = "\n\n"
 """Said between words before a tool's work and words after it, so that they do not run together."""
 
+FOR_LAST_WORDS_S = 1.0
+"""Kept of the stage's time for its `fallback_text`; of a short time, a tenth."""
+
 
 async def first_that_answers(
-    request: LLMRequest, models: tuple[str, ...], prompt_tokens: int, ctx: StageContext
+    request: LLMRequest, models: tuple[str, ...], fallback_text: str, ctx: StageContext
 ) -> Generation:
-    """Ask the models in order, as long as none has spoken a word. Raises the last one's EngineError."""
-    before, failed = len(ctx.spoken), list[str]()
-    for model in models[:-1]:
-        try:
-            return await generate(replace(request, model=model), prompt_tokens, ctx)
-        except EngineError as error:
-            if len(ctx.spoken) > before:
-                raise
-            failed.append(f"{model}: {error.message}")
-            ctx.note(fallback="; ".join(failed))
-    return await generate(replace(request, model=models[-1]), prompt_tokens, ctx)
+    """Ask the models in order, as long as nobody has heard a word of this answer.
 
-
-async def generate(request: LLMRequest, prompt_tokens: int, ctx: StageContext) -> Generation:
-    """Ask one model and tell the world what it says, if this stage speaks. Raises EngineError.
-
-    `prompt_tokens` is our own count of the request, which the server's usage corrects.
+    Each but the last has its share of the time that is left to begin in. Where none answers, `fallback_text`
+    is said; without one, raises the last one's EngineError.
     """
-    speaks, stage = ctx.node.speaks, ctx.node.id
-    text: list[str] = []
-    reasoning: list[str] = []
-    calls: dict[int, ToolCall] = {}
+    failed: list[str] = []
+    for left, model in zip(range(len(models), 0, -1), models, strict=True):
+        answer = _Answer(replace(request, model=model), ctx)
+        try:
+            await _in_time(answer, left, fallback_text)
+        except EngineError as error:
+            if answer.told or (left == 1 and not fallback_text):
+                raise
+            if left == 1:
+                ctx.note(fallback_text=error.message)
+            else:
+                failed.append(f"{model}: {error.message}")
+                ctx.note(fallback="; ".join(failed))
+        else:
+            return replace(await answer.generation(), models=models, fallback_text=fallback_text)
+    await _say(fallback_text, ctx)
+    return Generation(text=fallback_text, is_fallback=True, request=request)
+
+
+async def _in_time(answer: _Answer, models_left: int, fallback_text: str) -> None:
+    """Hear an answer out, unless it does not begin while there is time for another or for a last word."""
+    began = anyio.current_time()
+    share_s = (anyio.current_effective_deadline() - began) / models_left
+    begin_by = began + share_s if models_left > 1 else _last_moment(fallback_text)
+    with anyio.CancelScope(deadline=begin_by) as patience:
+        await answer.listen(patience, fallback_text)
+        return
+    waited_s = max(round(patience.deadline - began, 1), 0.1)
+    engine = answer.request.model.partition("/")[0]
+    raise EngineTimeout(engine, f"did not begin to answer within {waited_s:g} s")
+
+
+def _last_moment(fallback_text: str) -> float:
+    """When to give up waiting so that `fallback_text` can still be said; without one, never."""
+    if not fallback_text:
+        return math.inf
+    end = anyio.current_effective_deadline()
+    return end - min(FOR_LAST_WORDS_S, (end - anyio.current_time()) / 10)
+
+
+async def _say(text: str, ctx: StageContext) -> None:
+    if ctx.node.speaks:
+        if ctx.spoken:
+            await ctx.emit(TextDelta(BETWEEN_ROUNDS, ctx.node.id))
+        await ctx.emit(TextDelta(text, ctx.node.id))
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What one model says, while it says it."""
+
+    request: LLMRequest
+    ctx: StageContext
+    told: bool = False
+    """The world has heard words or a call of it, so that no other model can take over."""
+    text: list[str] = field(default_factory=list[str])
+    reasoning: list[str] = field(default_factory=list[str])
+    calls: dict[int, ToolCall] = field(default_factory=dict[int, ToolCall])
     finish: FinishChunk | None = None
-    ctx.note(model=request.model)
-    started = perf_counter()
-    first = 0.0
-    try:
-        async with ctx.ports.llm.stream(request) as chunks:
-            async for chunk in chunks:
-                first = first or perf_counter()
-                match chunk:
-                    case TextChunk(piece):
-                        if speaks and not text and ctx.spoken:
-                            await ctx.emit(TextDelta(BETWEEN_ROUNDS, stage))
-                        text.append(piece)
-                        if speaks:
-                            await ctx.emit(TextDelta(piece, stage))
-                    case ReasoningChunk(piece):
-                        reasoning.append(piece)
-                        if speaks:
-                            await ctx.emit(ReasoningDelta(piece, stage))
-                    case ToolCallChunk():
-                        _join(calls, chunk)
-                        if speaks:
-                            await ctx.emit(
-                                ToolCallDelta(chunk.index, chunk.id, chunk.name, chunk.arguments, stage)
-                            )
-                    case FinishChunk():
-                        finish = chunk
-    finally:
-        ended = perf_counter()
-        ctx.mark("first_token", started, first or ended)
-        if first:
-            ctx.mark("upstream", first, ended)
-    usage, reason = _ending(finish, calls)
-    if finish is not None and finish.usage is not None:
-        ctx.ports.tokens.learn(request.model, prompt_tokens, usage)
-        await ctx.emit(UsageReported(stage, request.model, usage))
-    ctx.asked(request, usage)
-    return Generation(
-        text="".join(text),
-        tool_calls=tuple(calls[index] for index in sorted(calls)),
-        finish_reason=reason,
-        usage=usage,
-        model=request.model,
-        reasoning="".join(reasoning),
-        request=request,
-    )
 
+    async def listen(self, patience: anyio.CancelScope, fallback_text: str) -> None:
+        """Take the answer piece by piece, and tell it if this stage speaks. Raises EngineError.
 
-def _join(calls: dict[int, ToolCall], chunk: ToolCallChunk) -> None:
-    known = calls.get(chunk.index)
-    if known is None:
-        calls[chunk.index] = ToolCall(chunk.id, chunk.name, chunk.arguments)
-    elif chunk.arguments:
-        calls[chunk.index] = replace(known, arguments=known.arguments + chunk.arguments)
+        The deadline of `patience` is for the first piece; with a `fallback_text`, for the first word, too.
+        """
+        ctx = self.ctx
+        ctx.note(model=self.request.model)
+        started = perf_counter()
+        first = 0.0
+        try:
+            async with ctx.ports.llm.stream(self.request) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, TextChunk | ReasoningChunk) and not chunk.text:
+                        continue
+                    first = first or perf_counter()
+                    if not self.told:
+                        patience.deadline = math.inf  # waiting for the reader is not the model's fault
+                    await self._take(chunk)
+                    if not self.told:
+                        patience.deadline = _last_moment(fallback_text)
+                patience.deadline = math.inf
+        finally:
+            ended = perf_counter()
+            ctx.mark("first_token", started, first or ended)
+            if first:
+                ctx.mark("upstream", first, ended)
 
+    async def _take(self, chunk: Chunk) -> None:
+        stage = self.ctx.node.id
+        match chunk:
+            case TextChunk(piece):
+                if not self.text and self.ctx.spoken:
+                    await self._tell(TextDelta(BETWEEN_ROUNDS, stage))
+                self.text.append(piece)
+                await self._tell(TextDelta(piece, stage))
+            case ReasoningChunk(piece):
+                self.reasoning.append(piece)
+                if self.ctx.node.speaks:
+                    await self.ctx.emit(ReasoningDelta(piece, stage))
+            case ToolCallChunk(index, id_, name, arguments):
+                # some models call although nothing was offered; nobody would run it
+                if self.request.tools and self.request.tool_choice != "none":
+                    self._join(chunk)
+                    await self._tell(ToolCallDelta(index, id_, name, arguments, stage))
+            case FinishChunk():
+                self.finish = chunk
 
-def _ending(finish: FinishChunk | None, calls: dict[int, ToolCall]) -> tuple[Usage, FinishReason]:
-    if finish is None:  # the port's contract; an adapter that breaks it is a bug
-        raise RuntimeError("the model's stream ended without a FinishChunk")
-    reason: FinishReason = "tool_calls" if calls and finish.reason == "stop" else finish.reason
-    return finish.usage or Usage(), reason
+    async def _tell(self, event: TextDelta | ToolCallDelta) -> None:
+        if self.ctx.node.speaks:
+            self.told = True
+            await self.ctx.emit(event)
+
+    def _join(self, chunk: ToolCallChunk) -> None:
+        known = self.calls.get(chunk.index)
+        if known is None:
+            self.calls[chunk.index] = ToolCall(chunk.id, chunk.name, chunk.arguments)
+        elif chunk.arguments:
+            self.calls[chunk.index] = replace(known, arguments=known.arguments + chunk.arguments)
+
+    async def generation(self) -> Generation:
+        """The whole answer; what it cost is put on record."""
+        ctx, request, finish = self.ctx, self.request, self.finish
+        if finish is None:  # the port's contract; an adapter that breaks it is a bug
+            raise RuntimeError("the model's stream ended without a FinishChunk")
+        usage = finish.usage or Usage()
+        if finish.usage is not None:
+            if not any(message.parts for message in request.messages):  # we cannot count pictures
+                ctx.ports.tokens.learn(request.model, request_tokens(request, ctx), usage)
+            await ctx.emit(UsageReported(ctx.node.id, request.model, usage))
+        ctx.asked(request, usage)
+        return Generation(
+            text="".join(self.text),
+            tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
+            finish_reason=self._reason(finish),
+            usage=usage,
+            model=request.model,
+            reasoning="".join(self.reasoning),
+            request=request,
+        )
+
+    def _reason(self, finish: FinishChunk) -> FinishReason:
+        if finish.reason not in ("stop", "tool_calls"):
+            return finish.reason
+        return "tool_calls" if self.calls else "stop"

@@ -39,6 +39,8 @@ class ModelSettings(Settings):
     def over(self, base: ModelSettings) -> ModelSettings:
         """These settings where they are given, the others' where they are not."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
+        if self.name is not None and self.name != base.name:
+            given.setdefault("context_tokens", None)  # the others' is another model's window
         return base.model_copy(update=given)
 
     def choice(self, default: str) -> ModelChoice:

@@ -70,6 +70,8 @@ def _facts(reply: Reply, ctx: StageContext) -> dict[str, Any]:
     }
     if ctx.degraded:
         facts["degraded"] = [{"stage": d.stage, "code": d.code} for d in ctx.degraded]
+    if reply.is_fallback:
+        facts["fallback_text"] = True
     if reply.error:
         facts["error"] = reply.error
     return facts

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cozy.errors import TurnError
+from cozy.ports.llm import LLMRequest
 from cozy.stages.base import Persona, StageContext
 from cozy.stages.templates import SECTION_VARIABLES
-from cozy.stages.values import ContextPart, ContextSection
+from cozy.stages.values import ContextPart, ContextSection, Section
 from cozy.turn import Message
 
 MESSAGE_TOKENS = 3
 """What a message costs beside its text: role and separators. Source: OpenAI's cookbook on counting tokens."""
+REPLY_TOKENS = 3
+"""What opens the reply. Source: as above."""
 
 
 class ClientSystemRefused(TurnError):
@@ -75,6 +78,24 @@ def message_tokens(message: Message, model: str, ctx: StageContext) -> int:
     for call in message.tool_calls:
         tokens += count(call.name, model) + count(call.arguments, model) + MESSAGE_TOKENS
     return tokens + MESSAGE_TOKENS
+
+
+def section_tokens(system: str, context: str, model: str, ctx: StageContext) -> dict[Section, int]:
+    """What each section of a prompt costs as it will be sent, the history aside."""
+    count, tools = ctx.ports.tokens.count, ctx.persona.tools_text
+    return {
+        "system": count(system, model) + MESSAGE_TOKENS if system else 0,
+        "tools": count(tools, model) if tools else 0,
+        "message": count(user_text(context, ctx.turn.text), model) + MESSAGE_TOKENS + REPLY_TOKENS,
+    }
+
+
+def request_tokens(request: LLMRequest, ctx: StageContext) -> int:
+    """What a whole request costs its model, as far as we can count: pictures count as nothing."""
+    tokens = sum(message_tokens(message, request.model, ctx) for message in request.messages)
+    if request.tools:
+        tokens += ctx.ports.tokens.count(ctx.persona.tools_text, request.model)
+    return tokens + REPLY_TOKENS
 
 
 _EMPTY: dict[ContextSection, ContextPart] = {name: ContextPart(name) for name in SECTION_VARIABLES}

@@ -213,12 +213,12 @@ class Template:
         self.source = source
         self.name = name
         """How an error names it: `personalities/mia.yaml: prompt`."""
-        self._constant = None if "{" in source else source.strip()
+        self._constant = None if "{" in source else _tidy(source)
         self.references, self._template = _program(source)
         self.names = frozenset(r.name for r in self.references)
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        """The text, without blank lines around it or more than one in a row within it."""
+        """The text, without white space around it or more than one blank line in a row within it."""
         if self._constant is not None:
             return self._constant
         try:

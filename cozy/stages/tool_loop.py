@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ from cozy.events import ToolFinished, ToolStarted
 from cozy.ports.tools import ToolCaller, ToolResult
 from cozy.stages.base import Duration, StageContext, StageSettings, Tool
 from cozy.stages.generate import BETWEEN_ROUNDS, first_that_answers
-from cozy.stages.prompting import message_tokens
 from cozy.stages.registry import stage
 from cozy.stages.values import Generation, Reply
 from cozy.turn import Message, ToolCall
+
+_log = logging.getLogger("cozy.turn")
 
 
 class ToolLoopSettings(StageSettings):
@@ -40,28 +42,22 @@ class ToolLoop:
             raise NoAnswer("no stage that speaks has run", hint="one of the `when:` must hold on every turn")
         tools = {tool.spec.name: tool for tool in ctx.persona.tools}
         texts, messages, usage, rounds = [generation.text], list[Message](), generation.usage, 0
-        while generation.tool_calls and rounds < self.settings.max_rounds:
+        while generation.tool_calls:  # after the last round there are none, as no tools were offered
             rounds += 1
-            asked = Message(
-                "assistant",
-                generation.text,
-                tool_calls=generation.tool_calls,
-                reasoning=generation.reasoning or None,
-            )
             results = await self._round(generation.tool_calls, tools, ctx)
-            messages += [asked, *results]
-            generation = await self._ask_again(generation, [asked, *results], rounds, ctx)
+            new = [*generation.messages, *results]
+            messages += new
+            generation = await self._ask_again(generation, new, rounds, ctx)
             usage += generation.usage
             texts.append(generation.text)
-        # calls beyond the last round are not run: the request that led to them offered no tools
-        messages.append(Message("assistant", generation.text, reasoning=generation.reasoning or None))
         return Reply(
             text=BETWEEN_ROUNDS.join(t for t in texts if t),
-            messages=tuple(messages),
-            finish_reason="stop" if generation.tool_calls else generation.finish_reason,
+            messages=(*messages, *generation.messages),
+            finish_reason=generation.finish_reason,
             usage=usage,
             model=generation.model,
             rounds=rounds,
+            is_fallback=generation.is_fallback,
         )
 
     async def _ask_again(
@@ -71,11 +67,9 @@ class ToolLoop:
             raise NoAnswer("no stage that speaks has run")
         request = replace(generation.request, messages=(*generation.request.messages, *new))
         if rounds == self.settings.max_rounds:
-            request = replace(request, tools=(), tool_choice="none")
-        tokens = sum(message_tokens(m, request.model, ctx) for m in request.messages)
-        choice = ctx.persona.model.names
-        models = (generation.model, *(m for m in choice if m != generation.model))
-        return await first_that_answers(request, models, tokens, ctx)
+            request = replace(request, tool_choice="none")  # the tools stay: servers cache the prefix
+        models = (generation.model, *(m for m in generation.models if m != generation.model))
+        return await first_that_answers(request, models, generation.fallback_text, ctx)
 
     async def _round(
         self, calls: Sequence[ToolCall], tools: dict[str, Tool], ctx: StageContext
@@ -103,6 +97,11 @@ class ToolLoop:
             result = await self._result(call, tools, ctx)
         except CozyError as error:  # the model reads what went wrong, and the turn goes on
             result = ToolResult(str(error), is_error=True)
+        except Exception:  # a bug of the tool's: its words are for the log, not for a model
+            turn = ctx.turn
+            fields = {"turn_id": str(turn.id), "personality_id": turn.personality_id, "stage": ctx.node.id}
+            _log.exception("tool %s failed", call.name, extra=fields)
+            result = ToolResult(f"`{call.name}` is broken and gave no result", is_error=True)
         seconds = perf_counter() - started
         await ctx.emit(
             ToolFinished(call.id, call.name, result.content, result.is_error, seconds, ctx.node.id)

@@ -102,6 +102,8 @@ class Budgeted:
     """The system message, as it was measured."""
     context: str = ""
     """What stands beside the user's message, as it was measured."""
+    tokens: Mapping[Section, int] = field(default_factory=dict[Section, int])
+    """What each section of the prompt costs, as it will be sent: the context is part of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,21 @@ class Generation:
     reasoning: str = ""
     request: LLMRequest | None = None
     """What it was asked; None for a stage that did not run."""
+    models: tuple[str, ...] = ()
+    """Who might have answered, in the order in which they are asked."""
+    fallback_text: str = ""
+    """What is said when none of them answers."""
+    is_fallback: bool = False
+    """No model has answered: these are the stage's own words."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """It as a message; none where it neither says nor calls anything: servers refuse an empty one."""
+        if not (self.text or self.tool_calls):
+            return ()
+        return (
+            Message("assistant", self.text, tool_calls=self.tool_calls, reasoning=self.reasoning or None),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,23 +179,20 @@ class Reply:
     """Calls of the client's own tools, for the client to run."""
     error: str | None = None
     """The code of what broke it off."""
+    is_fallback: bool = False
+    """No model had the last word: it is a stage's `fallback_text`."""
 
     @staticmethod
     def of(generation: Generation) -> Reply:
         """The answer of a model that nobody loops over."""
-        message = Message(
-            "assistant",
-            generation.text,
-            tool_calls=generation.tool_calls,
-            reasoning=generation.reasoning or None,
-        )
         return Reply(
             text=generation.text,
-            messages=(message,),
+            messages=generation.messages,
             finish_reason=generation.finish_reason,
             usage=generation.usage,
             model=generation.model,
             tool_calls=generation.tool_calls,
+            is_fallback=generation.is_fallback,
         )
 
 

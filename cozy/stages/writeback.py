@@ -33,9 +33,12 @@ class Writeback:
         return Queued()
 
     def jobs(self, reply: Reply, ctx: StageContext) -> Sequence[Job]:
-        """One job a target; its id follows from the turn, so that a turn stored twice teaches once."""
+        """One job a target; its id follows from the turn, so that a turn stored twice teaches once.
+
+        A turn without words teaches nothing, nor does one that no model has answered.
+        """
         turn = ctx.turn
-        if not turn.text.strip():
+        if reply.is_fallback or not turn.text.strip():
             return ()
         payload = {
             "turn_id": str(turn.id),

@@ -10,12 +10,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from cozy.errors import StorageError
 
 UPGRADE_HINT = "bring it up to date with `cozy db upgrade`"
+_FOREIGN = ("the database has tables that are not Cozy's", "name another one in `database.url`")
 
 # SQLite tells by its text, PostgreSQL by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SQLITE: tuple[tuple[str, str, str], ...] = (
     ("no such table", "the database lacks a table of this version", UPGRADE_HINT),
     ("no such column", "the database lacks a column of this version", UPGRADE_HINT),
     ("has no column named", "the database lacks a column of this version", UPGRADE_HINT),
+    ("already exists", *_FOREIGN),
     ("locked", "the database is locked by another program", "close what holds it open for writing"),
     ("disk is full", "the disk is full", "make room where the database lies"),
     ("readonly", "the database may not be written to", "check the owner and mode of its file and folder"),
@@ -28,6 +30,7 @@ _SQLITE: tuple[tuple[str, str, str], ...] = (
 _SQLSTATE: tuple[tuple[str, str, str], ...] = (
     ("42P01", "the database lacks a table of this version", UPGRADE_HINT),
     ("42703", "the database lacks a column of this version", UPGRADE_HINT),
+    ("42P07", *_FOREIGN),
     ("53100", "the database's disk is full", "make room on the database server"),
     ("53300", "the database has no connection to spare", "raise `max_connections` or run fewer replicas"),
     ("25006", "the database may not be written to", "connect to the primary"),

@@ -42,6 +42,8 @@ async def upgrade(url: str) -> bool:
     have, head = await current(url)
     if have == head:
         return False
+    if have is not None and have not in _known():
+        raise _of_later_version(have)
     await run(url, "upgrade", head)
     return True
 
@@ -56,12 +58,31 @@ async def current(url: str) -> tuple[str | None, str]:
 
 async def check_migrated(database: Database) -> None:
     """Raises StorageError where the tables are not those of this version."""
-    have = await database.read(_revision)
+    if problem := unfit(await database.read(_revision)):
+        raise problem
+
+
+def unfit(have: str | None) -> StorageError | None:
+    """What is wrong with a database at the revision `have`; None where it is this version's."""
     if have == HEAD:
-        return
+        return None
     if have is None:
-        raise StorageError("the database has no tables yet", hint="make them with `cozy db upgrade`")
-    raise StorageError(f"the database is at revision {have}, this version needs {HEAD}", hint=UPGRADE_HINT)
+        return StorageError("the database has no tables yet", hint="make them with `cozy db upgrade`")
+    if have not in _known():
+        return _of_later_version(have)
+    return StorageError(f"the database is at revision {have}, this version needs {HEAD}", hint=UPGRADE_HINT)
+
+
+def _known() -> set[str]:
+    """The revisions of this version, by the names of their files: without loading Alembic."""
+    return {script.name.partition("_")[0] for script in (migrations_folder() / "versions").glob("*.py")}
+
+
+def _of_later_version(have: str | None) -> StorageError:
+    return StorageError(
+        f"the database is at revision {have}, which this version does not know",
+        hint="it was made by a later version of Cozy: install that one",
+    )
 
 
 async def run(url: str, direction: Direction, target: str, *, folder: Path | None = None) -> None:
@@ -118,18 +139,16 @@ def _migrate(connection: Connection, folder: Path, direction: Direction, target:
         with _alembic:
             getattr(command, direction)(config, target)
     except CommandError as error:
-        raise StorageError(
-            f"the database is at revision {_revision(connection)}, which this version does not know",
-            hint="it was made by a later version of Cozy: install that one",
-        ) from error
+        raise _of_later_version(_revision(connection)) from error
 
 
 def _on_sqlite(url: URL, work: Callable[[Connection], None]) -> None:
-    from cozy.storage.sqlite import sqlite_engine
+    from cozy.storage.sqlite import make_folder, sqlite_engine
 
     path = Path(url.database or "")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _copy(path)
+    make_folder(path)
+    copy = _copy(path)
+    migrated = False
     engine = sqlite_engine(url, "BEGIN IMMEDIATE", 1)
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -141,23 +160,33 @@ def _on_sqlite(url: URL, work: Callable[[Connection], None]) -> None:
     event.listen(engine, "connect", prepare)
     try:
         with engine.begin() as connection:
+            have = _revision(connection)
             work(connection)
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
                 tables = ", ".join(sorted({str(row[0]) for row in broken}))
                 raise StorageError(f"the migration would break {len(broken)} references of {tables}")
+            migrated = _revision(connection) != have
     finally:
         engine.dispose()
+        if copy is not None and not migrated:  # the file is as it was
+            copy.unlink()
 
 
-def _copy(path: Path) -> None:
+def _copy(path: Path) -> Path | None:
     """Keep the file as it is, beside itself, where it holds any table."""
     if not path.exists():
-        return
+        return None
     with closing(sqlite3.connect(path)) as connection:
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-            connection.execute("VACUUM INTO ?", (f"{path}.{stamp}.bak",))
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return None
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        part = Path(f"{path}.{stamp}.part")  # half a copy must not look like one
+        try:
+            connection.execute("VACUUM INTO ?", (str(part),))
+            return part.rename(f"{path}.{stamp}.bak")
+        finally:
+            part.unlink(missing_ok=True)
 
 
 async def _on_postgresql(url: URL, work: Callable[[Connection], None]) -> None:

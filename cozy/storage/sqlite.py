@@ -36,11 +36,7 @@ VENDOR_ERRORS = (SQLAlchemyError, sqlite3.Error)
 @asynccontextmanager
 async def open_sqlite(url: URL) -> AsyncGenerator[SqliteDatabase]:
     """The file named by `url`, made with its folder where there is none."""
-    path = Path(url.database or "")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(sqlite3.OperationalError(f"unable to open {path}: {error.strerror}")) from error
+    make_folder(Path(url.database or ""))
     readers, writer = sqlite_engine(url, "BEGIN", READERS), sqlite_engine(url, "BEGIN IMMEDIATE", 1)
     database = SqliteDatabase(readers, writer)
     failure: BaseException | None = None
@@ -63,6 +59,14 @@ async def open_sqlite(url: URL) -> AsyncGenerator[SqliteDatabase]:
             await to_thread.run_sync(writer.dispose)
     if failure is not None:
         raise failure
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of the file `path` where there is none. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(sqlite3.OperationalError(f"unable to open {path}: {error.strerror}")) from error
 
 
 def sqlite_engine(url: URL, begin: str, connections: int) -> Engine:

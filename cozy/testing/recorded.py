@@ -24,7 +24,7 @@ from cozy.testing.fixture import (
     MessageSpec,
     TurnSpec,
 )
-from cozy.testing.recording import Answer, Given, Recorder
+from cozy.testing.recording import Answer, Given, Recorder, given
 from cozy.turn import Message, Turn
 
 
@@ -37,7 +37,8 @@ def fixture_of(
 ) -> Fixture:
     """The fixture of one turn; `before` are the messages that its session held."""
     models = {answer.request.model for answer in recorder.answers}
-    return Fixture(
+    return given(
+        Fixture,
         description=f"Saved from a chat: {' '.join(turn.text.split())}",
         now=turn.received_at.astimezone(UTC).replace(microsecond=0),
         personality=turn.personality_id,
@@ -46,58 +47,56 @@ def fixture_of(
         knowledge=_knowledge(recorder.knowledge),
         profile=_profile(recorder.profile),
         memory=_memory(recorder.memory),
-        model=tuple(
-            # with one model it does not matter what it is called where the fixture runs
-            a.reply.model_copy(update={"model": a.request.model}) if len(models) > 1 else a.reply
-            for a in recorder.answers
-        ),
+        # with one model it does not matter what it is called where the fixture runs
+        model=tuple(a.reply(a.request.model if len(models) > 1 else None) for a in recorder.answers),
         turns=(_turn(turn, events, recorder.answers),),
     )
 
 
 def _message(message: Message) -> MessageSpec:
     if message.role == "user":
-        return MessageSpec(user=message.content)
+        return given(MessageSpec, user=message.content)
     if message.role == "tool":
-        return MessageSpec(tool=message.content, call_id=message.tool_call_id)
+        return given(MessageSpec, tool=message.content, call_id=message.tool_call_id)
     calls = tuple(CallSpec(id=c.id, name=c.name, arguments=c.arguments) for c in message.tool_calls)
-    return MessageSpec(assistant=message.content, calls=calls)
+    return given(MessageSpec, assistant=message.content or None, calls=calls)
 
 
-def _knowledge(given: Given) -> KnowledgeSpec | None:
-    if not given.asked:
+def _knowledge(kept: Given) -> KnowledgeSpec | None:
+    if not kept.asked:
         return None
     passages = tuple(
         KnowledgePassage(
             text=p.text, source=p.source, dataset=p.dataset, score=round(min(max(p.score, 0), 1), 3)
         )
-        for p in given.passages
+        for p in kept.passages
     )
-    return KnowledgeSpec(passages=passages, fault=given.fault)
+    return given(KnowledgeSpec, passages=passages, fault=kept.fault)
 
 
-def _profile(given: Given) -> ProfileScript | None:
-    if not given.asked:
+def _profile(kept: Given) -> ProfileScript | None:
+    if not kept.asked:
         return None
-    facts = tuple(ScriptedFact(topic=f.topic, sub_topic=f.sub_topic, content=f.content) for f in given.facts)
-    return ProfileScript(facts=facts, fault=given.fault)
+    facts = tuple(ScriptedFact(topic=f.topic, sub_topic=f.sub_topic, content=f.content) for f in kept.facts)
+    return given(ProfileScript, facts=facts, fault=kept.fault)
 
 
-def _memory(given: Given) -> MemoryScript | None:
-    if not given.asked:
+def _memory(kept: Given) -> MemoryScript | None:
+    if not kept.asked:
         return None
     items = tuple(
         ScriptedMemory(text=m.text, score=1.0 if m.score is None else round(min(max(m.score, 0), 1), 3))
-        for m in given.items
+        for m in kept.items
     )
-    return MemoryScript(items=items, fault=given.fault)
+    return given(MemoryScript, items=items, fault=kept.fault)
 
 
 def _turn(turn: Turn, events: Sequence[Event], answers: Sequence[Answer]) -> TurnSpec:
     end = _end(events)
     stopped = isinstance(end, TurnFinished) and end.finish_reason == "interrupted"
     asked = {answer.request.model for answer in answers}
-    return TurnSpec(
+    return given(
+        TurnSpec,
         say=turn.text,
         session="main" if turn.session_id else NOBODY,
         channel=turn.channel,
@@ -118,7 +117,8 @@ def _expect(events: Sequence[Event]) -> ExpectSpec:
     end = _end(events)
     tools = tuple(e.name for e in events if isinstance(e, ToolStarted))
     degraded = tuple(e.stage for e in events if isinstance(e, StageDegraded))
-    return ExpectSpec(
+    return given(
+        ExpectSpec,
         reply=end.text if isinstance(end, TurnFinished) and end.text else None,
         finish=end.finish_reason if isinstance(end, TurnFinished) and end.finish_reason != "stop" else None,
         error=end.code if isinstance(end, TurnFailed) else None,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from cozy.adapters.scripted import ENGINE_ERRORS, Fault, Reply, ScriptedCall, ScriptedUsage
 from cozy.errors import EngineError
@@ -23,6 +26,9 @@ from cozy.ports.llm import (
 from cozy.ports.memory import Exchange, Memories, MemoryItem
 from cozy.ports.profile import ProfileFact, Profiles
 from cozy.turn import UserId
+from cozy.usage import Usage
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(slots=True)
@@ -48,11 +54,26 @@ class Given:
             raise
 
 
-def fault_of(error: EngineError, after: int = 0) -> Fault:
+def fault_of(error: EngineError) -> Fault:
     """How a script lets the same happen."""
     name = type(error).__name__
     kind = name if name in ENGINE_ERRORS else "EngineUnavailable"
-    return Fault.model_validate({"kind": kind, "after": after, "message": error.message})
+    return given(Fault, kind=kind, message=error.message)
+
+
+def given(kind: type[M], /, **fields: Any) -> M:
+    """A model with those of the fields that say something: only they are written to a file."""
+    return kind.model_validate({k: v for k, v in fields.items() if v not in (None, "", (), 0)})
+
+
+def _usage(usage: Usage) -> ScriptedUsage:
+    return given(
+        ScriptedUsage,
+        prompt=usage.prompt_tokens,
+        completion=usage.completion_tokens,
+        cached=usage.cached_tokens,
+        reasoning=usage.reasoning_tokens,
+    )
 
 
 @dataclass(slots=True)
@@ -67,28 +88,21 @@ class Answer:
     def text(self) -> str:
         return "".join(c.text for c in self.chunks if isinstance(c, TextChunk))
 
-    @property
-    def reply(self) -> Reply:
-        """The same as an entry of a script, each kind of words in one piece."""
+    def reply(self, model: str | None) -> Reply:
+        """The same as an entry of a script, each kind of words in one piece; for `model` only, if given."""
         reasoning = "".join(c.text for c in self.chunks if isinstance(c, ReasoningChunk))
         calls = self._calls()
         finish = next((c for c in self.chunks if isinstance(c, FinishChunk)), None)
-        usage = finish.usage if finish else None
         pieces = bool(reasoning) + bool(self.text) + len(calls)
         usual = "tool_calls" if calls else "stop"
-        return Reply(
+        return given(
+            Reply,
+            model=model,
             reasoning=(reasoning,) if reasoning else (),
             text=(self.text,) if self.text else (),
             tool_calls=calls,
             finish_reason=finish.reason if finish and finish.reason != usual else None,
-            usage=ScriptedUsage(
-                prompt=usage.prompt_tokens,
-                completion=usage.completion_tokens,
-                cached=usage.cached_tokens,
-                reasoning=usage.reasoning_tokens,
-            )
-            if usage
-            else None,
+            usage=_usage(finish.usage) if finish and finish.usage else None,
             fault=self.fault.model_copy(update={"after": pieces}) if self.fault else None,
         )
 
@@ -99,7 +113,7 @@ class Answer:
                 id_, name, arguments = found.get(chunk.index, ("", "", ""))
                 found[chunk.index] = (id_ or chunk.id, name or chunk.name, arguments + chunk.arguments)
         return tuple(
-            ScriptedCall(id=id_ or None, name=name, arguments=(arguments,))
+            given(ScriptedCall, id=id_, name=name, arguments=(arguments,) if arguments else ())
             for _, (id_, name, arguments) in sorted(found.items())
         )
 

@@ -144,6 +144,14 @@ async def test_what_a_tool_cannot_do_is_a_tool_error(name: str, arguments: dict[
         await answer(toolbox(), name, **arguments)
 
 
+async def test_a_number_beyond_all_floats_is_a_tool_error() -> None:
+    tools = toolbox()
+    check = {tool.spec.name: tool.check for tool in compile_tools(tools.specs())}["unit_convert"]
+    arguments = check('{"value": 1e999, "from_unit": "km", "to_unit": "m"}')
+    with pytest.raises(ToolError, match="too large"):
+        await tools.call("unit_convert", arguments, caller())
+
+
 async def test_an_unknown_tool_is_answered_with_the_nearest() -> None:
     with pytest.raises(ToolError) as caught:
         await toolbox().call("calculater", {}, caller())

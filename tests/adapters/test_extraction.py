@@ -112,6 +112,15 @@ async def test_half_a_fact_is_none(fact: object) -> None:
     assert await profile(json.dumps([fact, whole])) == [Fact("a", "b", "c")]
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e999"])
+async def test_a_number_that_is_none_is_no_fact(number: str) -> None:
+    assert await profile(f'[{{"topic": "a", "sub_topic": "b", "content": {number}}}]') == []
+    assert await profile('[{"topic": "a", "sub_topic": "b", "content": 1e2}]') == [Fact("a", "b", "100.0")]
+    assert await profile('[{"topic": "a", "sub_topic": "b", "content": %s}]' % 10**400) == [
+        Fact("a", "b", str(10**400))
+    ]
+
+
 @given(
     st.text(st.sampled_from('[]{}",:1a\\ \n')) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps)
 )

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from cozy.adapters.model_servers import OpenAIServer
-from cozy.adapters.openai_errors import MAX_SHOWN_CHARS, retry_after_s, status_error, transport_error
+from cozy.adapters.openai_errors import (
+    LONGEST_WAIT_S,
+    MAX_SHOWN_CHARS,
+    retry_after_s,
+    status_error,
+    transport_error,
+)
 from cozy.errors import (
     EngineAuthError,
     EngineError,
@@ -218,10 +224,21 @@ def test_a_long_complaint_is_cut() -> None:
         ({"retry-after": "0.5"}, 0.5),
         ({"retry-after": "3", "retry-after-ms": "250"}, 0.25),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "9" * 400}, LONGEST_WAIT_S),
+        ({"retry-after": "Fri, 01 Jan 9999 00:00:00 GMT"}, LONGEST_WAIT_S),
         ({"retry-after": "soon"}, None),
         ({}, None),
     ],
-    ids=["seconds", "a fraction", "milliseconds", "a date that is past", "nonsense", "nothing"],
+    ids=[
+        "seconds",
+        "a fraction",
+        "milliseconds",
+        "a date that is past",
+        "more seconds than there are",
+        "a date nobody will see",
+        "nonsense",
+        "nothing",
+    ],
 )
 def test_how_long_to_wait_is_read_in_every_form(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers) == seconds

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
 from cozy.adapters import sql_knowledge as module
-from cozy.adapters.sql_knowledge import SqlKnowledge
+from cozy.adapters.sql_knowledge import LONGEST_NAME, SqlKnowledge
 from cozy.errors import EngineInvalidRequest, EngineUnavailable
 from cozy.ports.knowledge import Passage
 from cozy.storage.context_tables import passages
@@ -329,12 +329,23 @@ async def test_a_large_document_is_taken_in_whole(knowledge: SqlKnowledge) -> No
     assert "217" in best.text
 
 
-@pytest.mark.parametrize(("dataset", "name"), [("", "a"), ("d", " "), ("d" * 501, "a"), ("d", "茶" * 501)])
+@pytest.mark.parametrize(("dataset", "name"), [("", "a"), ("d", " "), ("d" * 301, "a"), ("d", "茶" * 301)])
 async def test_a_name_that_cannot_be_kept_is_refused(
     knowledge: SqlKnowledge, dataset: str, name: str
 ) -> None:
     with pytest.raises(EngineInvalidRequest, match=r"knowledge: the .* is "):
         await knowledge.add(dataset=dataset, name=name, text="茶")
+
+
+async def test_the_longest_names_fit_every_database(knowledge: SqlKnowledge) -> None:
+    rare = "".join(map(chr, range(0x20000, 0x20000 + LONGEST_NAME)))  # 4 bytes each, and nothing to compress
+    document = await knowledge.add(dataset=rare, name=rare, text="茶")
+    assert (document.dataset, document.name) == (rare, rare)
+
+
+async def test_no_passages_are_given_for_a_count_below_one(library: SqlKnowledge) -> None:
+    for count in (0, -1):
+        assert await library.search("血压", user_id=UserId(uuid4()), datasets=[], top_k=count) == []
 
 
 async def test_names_may_be_of_any_script_and_sign(knowledge: SqlKnowledge) -> None:

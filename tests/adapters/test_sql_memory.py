@@ -97,6 +97,13 @@ async def test_no_query_gives_the_newest(memories: SqlMemories, ada: UserId) -> 
     assert [item.score for item in items] == [None, None]
 
 
+async def test_no_memories_are_given_for_a_count_below_one(memories: SqlMemories, ada: UserId) -> None:
+    await tell(memories, ada, "I like tea", "I like green tea")
+    for count in (0, -1):
+        for query in ("", "tea"):
+            assert await found(memories, ada, query, count) == []
+
+
 async def test_the_best_comes_first_and_the_newer_of_two_alike(memories: SqlMemories, ada: UserId) -> None:
     await tell(memories, ada, "I like green tea", "I like tea", "I like black tea", "I like rain")
     assert await found(memories, ada, "green tea") == [

@@ -122,6 +122,8 @@ async def test_sessions_are_listed_by_when_they_were_last_spoken_in(store: SqlSt
     assert [s.title for s in await store.sessions(ada)] == ["a", "b"]
     assert [s.title for s in await store.sessions(ada, limit=1)] == ["a"]
     assert [s.title for s in await store.sessions(ada, limit=1, offset=1)] == ["b"]
+    assert await store.sessions(ada, limit=-1) == []
+    assert [s.title for s in await store.sessions(ada, offset=-1)] == ["a", "b"]
     assert second.id in {s.id for s in await store.sessions(ada)}
 
 

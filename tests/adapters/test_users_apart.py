@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import cycle
 from uuid import uuid4
 
 from hypothesis import HealthCheck, example, given, settings
@@ -60,7 +61,7 @@ async def test_nobody_meets_a_word_that_only_somebody_else_said(
 
 async def everything_about(user_id: UserId, memories: SqlMemories, profiles: SqlProfiles) -> str:
     seen = [f"{fact.topic} {fact.sub_topic} {fact.content}" for fact in await profiles.facts(user_id)]
-    for query in ("", " ".join(THINGS), *(form.format(thing) for form in FORMS for thing in THINGS[::4])):
+    for query in ("", " ".join(THINGS), *map(str.format, FORMS, cycle(THINGS))):
         seen += [item.text for item in await memories.search(query, user_id=user_id, top_k=100)]
     seen += [item.text for item in await memories.items(user_id)]
     return "\n".join(seen)

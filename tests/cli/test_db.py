@@ -45,6 +45,15 @@ def test_without_any_configuration_the_database_is_in_the_data_folder(here: Path
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 
 
+def test_a_database_of_a_later_version_is_told(sqlite_url: str, here: Path) -> None:
+    with closing(sqlite3.connect(here / "cozy.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    result = run(sqlite_url, "status")
+    assert (result.exit_code, result.stdout) == (1, "9999\n")
+    assert "later version of Cozy" in result.stderr
+    assert "cozy db upgrade" not in result.stderr
+
+
 def test_a_server_that_is_away_is_told(here: Path) -> None:
     result = run("postgresql://postgres@127.0.0.1:1/cozy", "status")
     assert isinstance(result.exception, StorageError)

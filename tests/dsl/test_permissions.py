@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cozy.dsl.check import CheckResult, check
+from cozy.dsl.project import Sources, read_project
 from cozy.dsl.world import World
-from tests.dsl.authoring import check_mia, codes
+from tests.dsl.authoring import MIA, check_mia, codes
+from tests.dsl.checking import ROOT
 
 OPEN = World()
 """An installation that knows nothing of providers or datasets, allows everything and has no tools."""
@@ -118,3 +122,67 @@ def test_a_dataset_that_is_not_there_is_a_warning_where_datasets_are_known(tmp_p
 @pytest.mark.parametrize(("answer", "expected"), [(4096, ["CZ080"]), (4095, [])])
 def test_an_answer_leaves_room_for_a_prompt(answer: int, expected: list[str], tmp_path: Path) -> None:
     assert said(tmp_path, f"model:\n  context_tokens: 4096\n  max_tokens: {answer}\n") == expected
+
+
+# -- what comes with Cozy ------------------------------------------------------------------------------
+
+SHIPPED = {
+    "shipped/personalities/guide.yaml": MIA.replace("mia", "guide")
+    + "tools:\n  - current_time\n  - calculator\nmodel:\n  name: openai/o3\n",
+    "shipped/personalities/clerk.yaml": MIA.replace("mia", "clerk") + "tools: calculator\n",
+    "shipped/pipelines/own.yaml": "stages:\n  prompt:\n    type: render_prompt\n  answer:\n    type: llm\n"
+    "    model:\n      name: openai/o3\n",
+}
+
+
+def installed(folder: Path, files: dict[str, str]) -> CheckResult:
+    """What the check says of these files, where those of `shipped/` come with Cozy."""
+    for name, text in {**SHIPPED, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    both = [folder, folder / "shipped"]
+    sources = Sources(
+        tuple(place / "personalities" for place in both),
+        (*(place / "pipelines" for place in both), ROOT / "pipelines"),
+    )
+    shipped = (folder / "shipped" / "personalities", folder / "shipped" / "pipelines")
+    return check(read_project(sources), replace(STRICT, allowed_tools=("calculator",), shipped=shipped))
+
+
+def test_what_comes_with_cozy_and_is_not_allowed_is_left_out_with_one_warning(tmp_path: Path) -> None:
+    result = installed(tmp_path, {})
+    assert [checked.spec.id for checked in result.personalities] == ["clerk"]
+    [problem] = result.diagnostics
+    assert (problem.code, problem.severity) == ("CZ096", "warning")
+    assert problem.message == "`guide` is left out: the configuration does not allow the tool `current_time`"
+    assert problem.hint is not None
+    assert "`guide.yaml`" in problem.hint
+    assert "allowed: `calculator`" in problem.hint
+
+
+def test_a_personality_of_ones_own_is_no_less_wrong_for_what_comes_with_cozy(tmp_path: Path) -> None:
+    text = SHIPPED["shipped/personalities/guide.yaml"]
+    result = installed(tmp_path, {"personalities/guide.yaml": text})
+    assert [d.severity for d in result.diagnostics] == ["error", "error"]
+
+
+@pytest.mark.parametrize("first", ["personalities/a.yaml", "personalities/z.yaml"])
+def test_a_shipped_pipeline_that_is_not_allowed_is_the_error_of_who_uses_it(
+    first: str, tmp_path: Path
+) -> None:
+    id_ = Path(first).stem
+    mine = {first: MIA.replace("mia", id_) + "pipeline: own\n"}
+    theirs = {"shipped/personalities/guide.yaml": MIA.replace("mia", "guide") + "pipeline: own\n"}
+    result = installed(tmp_path, {**mine, **theirs})
+    told = {(d.code, d.severity, d.related[0].message) for d in result.diagnostics}
+    assert told == {
+        ("CZ093", "error", f"as personality `{id_}` uses it"),
+        ("CZ093", "warning", "as personality `guide` uses it"),
+    }
+    assert [checked.spec.id for checked in result.personalities] == ["clerk"]
+
+
+def test_a_shipped_personality_that_is_wrong_beside_stays_an_error(tmp_path: Path) -> None:
+    text = SHIPPED["shipped/personalities/guide.yaml"] + "pipeline: nowhere\n"
+    result = installed(tmp_path, {"shipped/personalities/guide.yaml": text})
+    assert {d.code for d in result.diagnostics if d.severity == "error"} == {"CZ050", "CZ093", "CZ096"}

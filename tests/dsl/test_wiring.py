@@ -267,6 +267,16 @@ def test_a_condition_of_jobs_that_is_known_too_late_is_an_error(tmp_path: Path) 
     assert codes(result) == ["CZ065"]
 
 
+@pytest.mark.parametrize(
+    "when", ['save.status == "complete"', "save", 'turn.text and save.status != "failed"']
+)
+def test_a_condition_of_jobs_cannot_ask_what_becomes_of_the_turn(when: str, tmp_path: Path) -> None:
+    """The jobs are stored with the turn: where it is asked, there is nothing of `save` yet."""
+    [problem] = check_mia(tmp_path, f"stages:\n  remember:\n    when: {when}\n").diagnostics
+    assert (problem.code, problem.severity) == ("CZ065", "error")
+    assert "`save` asks this `when` before it stores the turn" in problem.message
+
+
 @pytest.mark.parametrize("id_", sorted(path.stem for path in (ROOT / "personalities").glob("*.yaml")))
 def test_edges_lead_from_top_to_bottom_and_are_waited_for(id_: str) -> None:
     seen: set[str] = set()

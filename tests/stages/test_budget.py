@@ -95,6 +95,20 @@ async def test_a_model_that_the_turn_names_is_the_one_that_is_measured() -> None
     assert kept.report.context_tokens == 2048
 
 
+async def test_the_window_that_a_personality_tells_of_its_model_is_not_that_of_another() -> None:
+    mia = persona(model=ModelChoice(("test/big",), context_tokens=2048))
+    for named, window in ((None, 2048), ("test/big", 2048), ("test/other", 8192)):
+        kept = await budget().run([], seat(8192, persona=mia, turn=turn(model=named)))
+        assert kept.report.context_tokens == window
+
+
+async def test_what_was_measured_is_what_the_prompt_is_said_to_cost() -> None:
+    here = seat(8192, persona=persona(tools_text="[tools]"))
+    kept, prompt = await prompt_of([history("一"), snippets("memory", "茶")], here)
+    assert kept.tokens == {s.section: s.tokens for s in prompt.sections}
+    assert sum(kept.tokens.values()) == kept.report.used == prompt.tokens
+
+
 # -- what is cut, in which order -------------------------------------------------------------------------
 
 
@@ -125,6 +139,12 @@ async def test_a_snippet_is_kept_whole_or_not_at_all() -> None:
     kept, prompt = await prompt_of([found], seat(8192), max_tokens=200)
     assert [s.text for s in kept.parts["knowledge"].snippets] == ["短"]
     assert "龙" not in prompt.text
+
+
+async def test_a_snippet_that_is_too_long_leaves_its_room_to_those_behind_it() -> None:
+    found = snippets("knowledge", "a" * 20, "b" * 500, "c" * 20)
+    kept, _ = await prompt_of([found], seat(8192), max_tokens=200)
+    assert [s.text[0] for s in kept.parts["knowledge"].snippets] == ["a", "c"]
 
 
 async def test_a_cut_names_its_source_where_it_has_one() -> None:
@@ -207,6 +227,14 @@ async def test_what_is_never_cut_and_too_large_ends_the_turn(here: Seat, section
         await budget().run([history("x")], here)
     assert caught.value.details["room"] == 199
     assert caught.value.details["sections"][section] > 199
+
+
+@pytest.mark.parametrize("answer", [200, 5000])
+async def test_an_answer_as_long_as_the_window_leaves_no_room_for_a_prompt(answer: int) -> None:
+    mia = persona(model=ModelChoice(("test/big",), Sampling(max_tokens=answer)))
+    with pytest.raises(PromptTooLarge, match="`max_tokens`") as caught:
+        await Budget(BudgetSettings(type="budget")).run([], seat(200, persona=mia))
+    assert caught.value.hint == "lower `max_tokens`, or choose a model with a larger window"
 
 
 async def test_a_context_template_that_is_too_large_by_itself_ends_the_turn() -> None:

@@ -18,7 +18,7 @@ from cozy.ports.store import TurnRecord
 from cozy.stages.fetch_context import FetchContext, FetchContextSettings
 from cozy.stages.values import ContextPart, Snippet
 from cozy.storage.database import open_database
-from cozy.turn import Message, SessionId, TurnId, UserId
+from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
 from tests.stages.seat import ADA, Seat, ports, turn
 
 
@@ -77,6 +77,24 @@ async def test_a_history_that_the_client_brings_is_the_history(stored: Stored) -
     await stored.say("stored")
     brought = tuple(Message("user", str(i)) for i in range(5))
     assert texts(await fetched(stored.seat(history=brought), "history", limit=2)) == ["3", "4"]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(9, ["几点了", "", "12", "十二点"]), (3, []), (1, [])])
+async def test_a_history_begins_with_words_of_the_user(limit: int, left: list[str]) -> None:
+    call = ToolCall("c1", "clock", "{}")
+    brought = (
+        Message("assistant", "你好！"),
+        Message("user", "几点了"),
+        Message("assistant", tool_calls=(call,)),
+        Message("tool", "12", tool_call_id="c1"),
+        Message("assistant", "十二点"),
+    )
+    assert texts(await fetched(Seat(turn=turn(history=brought)), "history", limit=limit)) == left
+
+
+async def test_a_stored_history_begins_with_words_of_the_user(stored: Stored) -> None:
+    await stored.say("一", "二")
+    assert texts(await fetched(stored.seat(), "history", limit=3)) == ["二", "re: 二"]
 
 
 async def test_a_client_that_brings_an_empty_history_wants_none(stored: Stored) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -9,15 +10,15 @@ import pytest
 
 from cozy.adapters.scripted import Reply as Script
 from cozy.adapters.scripted import ScriptedLLM, ScriptedUsage
-from cozy.errors import EngineAuthError, EngineTimeout, EngineUnavailable
+from cozy.errors import EngineAuthError, EngineTimeout, EngineUnavailable, PromptTooLarge
 from cozy.events import ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
-from cozy.ports.llm import Sampling
+from cozy.ports.llm import ModelCard, Sampling
 from cozy.ports.tools import ToolSpec
 from cozy.stages.base import ModelChoice, NodeInfo
 from cozy.stages.llm import Llm, LlmSettings
 from cozy.stages.templates import Template
 from cozy.stages.tool_arguments import compile_tools
-from cozy.stages.values import Generation, Prompt
+from cozy.stages.values import Generation, Prompt, PromptSection, Reply
 from cozy.turn import Message, ToolCall
 from cozy.usage import Usage
 from tests.stages.seat import ADA, Characters, Seat, persona, ports, turn
@@ -29,7 +30,16 @@ CLOCK = ToolSpec("clock", "Tells the time.", {"type": "object"})
 def seat(llm: ScriptedLLM, *, speaks: bool = True, ask: str = "", **facts: Any) -> Seat:
     templates = {"ask": Template(ask, "ask")} if ask else {}
     model = facts.pop("model", None)
-    node = NodeInfo("answer", speaks, facts.pop("offers_tools", False), model, templates)
+    node = NodeInfo(
+        "answer",
+        speaks,
+        facts.pop("offers_tools", False),
+        model,
+        templates,
+        own_model=facts.pop("own_model", False),
+    )
+    if node.offers_tools:
+        facts.setdefault("persona", persona(tools=compile_tools([CLOCK]), tools_text="clock"))
     return Seat(ports=ports(llm=llm), node=node, **facts)
 
 
@@ -65,6 +75,13 @@ async def test_a_turn_that_names_a_model_is_answered_by_it_alone() -> None:
     with pytest.raises(EngineTimeout):
         await llm().run(PROMPT, seat(model, model=choice, turn=turn(model="test/other")))
     assert [request.model for request in model.requests] == ["test/other"]
+
+
+async def test_a_stage_that_names_its_own_model_keeps_it_in_a_turn_that_names_another() -> None:
+    model = ScriptedLLM("medical")
+    here = seat(model, model=ModelChoice(("test/cheap",)), own_model=True, turn=turn(model="test/other"))
+    await llm().run(PROMPT, here)
+    assert model.requests[0].model == "test/cheap"
 
 
 async def test_tools_are_offered_where_a_loop_runs_them() -> None:
@@ -110,7 +127,8 @@ async def test_a_hidden_stage_says_nothing_but_what_it_cost() -> None:
 
 async def test_calls_are_told_in_pieces_and_given_whole() -> None:
     call = {"name": "clock", "arguments": ['{"zone": ', '"UTC"}'], "id": "c1"}
-    here = seat(script({"text": "Let me look.", "tool_calls": [call, {"name": "clock", "id": "c2"}]}))
+    answer = {"text": "Let me look.", "tool_calls": [call, {"name": "clock", "id": "c2"}]}
+    here = seat(script(answer), offers_tools=True)
     said = await llm().run(PROMPT, here)
     assert said.tool_calls == (
         ToolCall("c1", "clock", '{"zone": "UTC"}'),
@@ -126,8 +144,31 @@ async def test_calls_are_told_in_pieces_and_given_whole() -> None:
 
 
 async def test_a_stop_with_calls_is_an_end_by_calls() -> None:
-    here = seat(script({"tool_calls": [{"name": "clock"}], "finish_reason": "stop"}))
+    here = seat(script({"tool_calls": [{"name": "clock"}], "finish_reason": "stop"}), offers_tools=True)
     assert (await llm().run(PROMPT, here)).finish_reason == "tool_calls"
+
+
+async def test_calls_of_a_model_that_was_offered_no_tools_are_not_taken() -> None:
+    here = seat(script({"text": "Hm.", "tool_calls": [{"name": "clock"}]}))
+    said = await llm().run(PROMPT, here)
+    assert (said.text, said.tool_calls, said.finish_reason) == ("Hm.", (), "stop")
+    assert here.events == [TextDelta("Hm.", "answer")]
+
+
+async def test_pieces_without_words_are_not_told() -> None:
+    here = seat(script({"reasoning": ["", "Hm."], "text": ["", "Yes.", ""]}))
+    await here.emit(TextDelta("So.", "before"))
+    await llm().run(PROMPT, here)
+    assert [event.text for event in here.events[1:] if not isinstance(event, UsageReported)] == [
+        "Hm.",
+        "\n\n",
+        "Yes.",
+    ]
+
+
+def test_an_answer_of_nothing_is_no_message() -> None:
+    assert Reply.of(Generation(reasoning="Hm.")).messages == ()
+    assert Reply.of(Generation("好")).messages == (Message("assistant", "好"),)
 
 
 async def test_words_after_another_stages_words_begin_a_paragraph() -> None:
@@ -143,7 +184,29 @@ async def test_the_servers_count_corrects_ours() -> None:
     here = seat(model, ask="Sure?")
     here.ports = ports(llm=model, tokens=counter)
     await llm().run(PROMPT, here)
-    assert counter.learned == [("test/big", 30 + len("Sure?") + 3, Usage(40, 1))]
+    # 3 for each message, and 3 that open the reply
+    assert counter.learned == [("test/big", len("You are Mia.tea?Sure?") + 3 * 3 + 3, Usage(40, 1))]
+
+
+@pytest.mark.parametrize(("offers", "more"), [(True, len("clock")), (False, 0)])
+async def test_tools_are_counted_where_they_are_offered(offers: bool, more: int) -> None:
+    counter = Characters()
+    model = script(Script(text=("Yes.",), usage=ScriptedUsage(prompt=40, completion=1)))
+    here = seat(model, offers_tools=offers, persona=persona(tools=compile_tools([CLOCK]), tools_text="clock"))
+    here.ports = ports(llm=model, tokens=counter)
+    await llm().run(PROMPT, here)
+    [(_, counted, _)] = counter.learned
+    assert counted == len("You are Mia.tea?") + 2 * 3 + 3 + more
+
+
+async def test_nothing_is_learned_from_a_request_with_pictures() -> None:
+    counter = Characters()
+    model = script(Script(text=("A cat.",), usage=ScriptedUsage(prompt=1800, completion=2)))
+    here = seat(model)
+    here.ports = ports(llm=model, tokens=counter)
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    await llm().run(Prompt((Message("user", "这是什么？", parts=(picture,)),), tokens=20), here)
+    assert counter.learned == []
 
 
 async def test_a_server_that_does_not_count_teaches_nothing() -> None:
@@ -211,11 +274,146 @@ async def test_the_last_models_error_is_the_stages() -> None:
         await llm().run(PROMPT, seat(model, model=TWO))
 
 
+async def test_words_of_another_stage_do_not_keep_a_hidden_ones_next_model_from_being_asked() -> None:
+    model = script({"pause": "later", "fault": {"kind": "EngineUnavailable"}}, {"text": "A title"})
+    here = seat(model, model=TWO, speaks=False)
+    said: list[Generation] = []
+
+    async def run() -> None:
+        said.append(await llm().run(PROMPT, here))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await model.reached("later")
+            await here.emit(TextDelta("Hello.", "answer"))
+            model.open("later")
+    assert said[0].text == "A title"
+
+
+async def test_once_a_call_was_told_no_other_model_takes_over() -> None:
+    call = {"name": "clock", "arguments": ['{"zone"', ': "UTC"}']}
+    model = script({"tool_calls": [call], "fault": {"kind": "cut", "after": 1}})
+    with pytest.raises(EngineUnavailable):
+        await llm().run(PROMPT, seat(model, model=TWO, offers_tools=True))
+    assert len(model.requests) == 1
+
+
+THREE = ModelChoice(("test/big", "test/middle", "test/small"))
+STALL = {"fault": {"kind": "stall"}}
+
+
+async def within(seconds: float, stage: Llm, here: Seat) -> Generation:
+    """The stage's value, within a deadline such as the engine sets."""
+    with anyio.fail_after(seconds):
+        return await stage.run(PROMPT, here)
+
+
+async def test_a_model_that_does_not_begin_leaves_the_others_their_share_of_the_time() -> None:
+    here = seat(script(STALL, STALL, {"text": "好"}), model=THREE)
+    began = anyio.current_time()
+    said = await within(0.9, llm(), here)
+    took = anyio.current_time() - began
+    assert (said.text, said.model) == ("好", "test/small")
+    assert 0.55 < took < 0.9  # a third, and half of the two that were left
+    assert here.notes["fallback"] == (
+        "test/big: test: did not begin to answer within 0.3 s; "
+        "test/middle: test: did not begin to answer within 0.3 s"
+    )
+
+
+async def test_a_model_that_has_begun_may_take_its_time() -> None:
+    slow = {"reasoning": "Hm.", "text": ["从前", "有座山"], "delay_ms": 150}
+    said = await within(1.0, llm(), seat(script(slow, {"text": "x"}), model=TWO))
+    assert (said.text, said.model) == ("从前有座山", "test/big")
+
+
+async def test_without_a_deadline_a_model_is_waited_for() -> None:
+    said = await llm().run(PROMPT, seat(script({"text": "好", "first_delay_ms": 100}), model=TWO))
+    assert said.model == "test/big"
+
+
+async def test_the_last_model_has_all_the_time_that_is_left() -> None:
+    with pytest.raises(TimeoutError):
+        await within(0.1, llm(), seat(script(STALL)))
+
+
+@pytest.mark.parametrize("silent", [STALL, {"reasoning": "Hm.", "fault": {"kind": "stall", "after": 1}}])
+async def test_a_stages_own_words_are_said_while_there_is_time(silent: dict[str, Any]) -> None:
+    here = seat(script(STALL, silent), model=TWO)
+    said = await within(0.5, llm(fallback_text="稍后再试。"), here)
+    assert (said.text, said.is_fallback, here.spoken) == ("稍后再试。", True, "稍后再试。")
+    assert here.notes["fallback_text"].startswith("test: did not begin to answer within")
+
+
+async def test_behind_words_no_own_words_are_said_when_time_is_up() -> None:
+    here = seat(script({"text": ["从前"], "fault": {"kind": "stall", "after": 1}}))
+    with pytest.raises(TimeoutError):
+        await within(0.2, llm(fallback_text="稍后再试。"), here)
+    assert here.spoken == "从前"
+
+
+async def test_waiting_for_the_reader_is_not_waiting_for_the_model() -> None:
+    class Slow(Seat):
+        async def emit(self, event: Any) -> None:
+            await super().emit(event)
+            await anyio.sleep(0.1)
+
+    model = script({"reasoning": ["Hm.", "Hm.", "Hm."], "text": "好"})
+    here = seat(model)
+    late = Slow(ports=here.ports, node=here.node)
+    assert (await within(0.6, llm(fallback_text="稍后再试。"), late)).text == "好"
+
+
+# -- when a prompt is too long --------------------------------------------------------------------------
+
+
+def windows(*replies: dict[str, Any], **tokens: int) -> ScriptedLLM:
+    cards = {f"test/{name}": ModelCard(f"test/{name}", size) for name, size in tokens.items()}
+    return ScriptedLLM(replies=replies, cards=cards)
+
+
+async def test_a_prompt_that_the_model_cannot_read_is_refused_before_it_is_asked() -> None:
+    model = windows(big=60)
+    choice = ModelChoice(("test/big",), Sampling(max_tokens=20))
+    here = seat(model, model=choice, ask="问" * 20)
+    sections = (PromptSection("system", 0, 0, 15), PromptSection("message", 1, 1, 10))
+    with pytest.raises(PromptTooLarge) as caught:
+        await llm(fallback_text="Sorry.").run(replace(PROMPT, sections=sections), here)
+    assert caught.value.details == {
+        "needed": 48,
+        "room": 40,
+        "sections": {"system": 15, "message": 10, "ask": 23},
+    }
+    assert model.requests == []
+
+
+async def test_a_model_that_cannot_read_the_prompt_is_left_out() -> None:
+    model = windows({"fault": {"kind": "EngineUnavailable"}}, {"text": "好"}, big=60, middle=10, small=60)
+    here = seat(model, model=THREE)
+    said = await llm().run(PROMPT, here)
+    assert (said.text, said.models) == ("好", ("test/big", "test/small"))
+    assert here.notes["too_small"] == "test/middle"
+
+
+async def test_a_window_that_the_personality_tells_is_its_first_models() -> None:
+    model = windows({"text": "好"}, big=10, other=60)
+    choice = ModelChoice(("test/big",), context_tokens=100)
+    assert (await llm().run(PROMPT, seat(model, model=choice))).text == "好"
+    choice = ModelChoice(("test/big",), context_tokens=10)
+    model = windows({"text": "好"}, big=60, other=60)
+    assert (await llm().run(PROMPT, seat(model, model=choice, turn=turn(model="test/other")))).text == "好"
+
+
+# -- what a stage says itself ---------------------------------------------------------------------------
+
+
 async def test_its_own_words_are_said_where_no_model_answers() -> None:
     model = script({"fault": {"kind": "EngineTimeout"}}, {"fault": {"kind": "EngineAuthError"}})
     here = seat(model, model=TWO)
     said = await llm(fallback_text="稍后再试。").run(PROMPT, here)
     assert (said.text, said.finish_reason, here.spoken) == ("稍后再试。", "stop", "稍后再试。")
+    assert (said.model, said.is_fallback, Reply.of(said).is_fallback) == ("", True, True)
     assert set(here.notes) == {"model", "fallback", "fallback_text"}
 
 

@@ -102,6 +102,14 @@ async def test_facts_about_the_answer_are_kept_with_it(disk: Disk) -> None:
     }
 
 
+async def test_it_is_kept_that_no_model_has_answered(disk: Disk) -> None:
+    asked = LLMRequest("test/big", ())
+    await persist().run(Generation("稍后再试。", is_fallback=True, request=asked), disk.seat())
+    facts = await disk.facts()
+    assert (facts["fallback_text"], facts["model"]) == (True, "")
+    assert (await disk.messages())[-1] == ("assistant", "稍后再试。")
+
+
 async def test_the_answer_of_a_model_that_nobody_loops_over_is_stored_as_it_is(disk: Disk) -> None:
     said = Generation("你好", model="test/big", request=LLMRequest("test/big", ()), reasoning="a greeting")
     await persist().run(said, disk.seat())

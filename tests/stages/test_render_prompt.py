@@ -8,7 +8,7 @@ import pytest
 
 from cozy.stages.prompting import ClientSystemRefused
 from cozy.stages.render_prompt import RenderPrompt, RenderPromptSettings
-from cozy.stages.values import Budgeted, BudgetReport, ContextPart, Prompt, Snippet
+from cozy.stages.values import Budgeted, BudgetReport, ContextPart, Prompt, Section, Snippet
 from cozy.turn import Message
 from tests.stages.seat import Seat, persona, ports, turn
 
@@ -118,7 +118,8 @@ async def test_pictures_go_with_the_message() -> None:
 
 
 async def test_what_a_budget_has_rendered_is_sent_as_it_was_measured() -> None:
-    budgeted = Budgeted({"history": PAST}, BudgetReport(1, 1, 1, 1), system="measured", context="so far")
+    tokens: dict[Section, int] = {"system": 5, "tools": 0, "history": 7, "message": 9}
+    budgeted = Budgeted({"history": PAST}, BudgetReport(1, 1, 1, 1), "measured", "so far", tokens)
     prompt = await RenderPrompt(RenderPromptSettings(type="render_prompt")).run(budgeted, seat())
     assert [m.content for m in prompt.messages] == [
         "measured",
@@ -126,6 +127,7 @@ async def test_what_a_budget_has_rendered_is_sent_as_it_was_measured() -> None:
         "你好！",
         "<context>\nso far\n</context>\n\ntea?",
     ]
+    assert [(s.section, s.tokens) for s in prompt.sections] == [("system", 5), ("history", 7), ("message", 9)]
 
 
 async def test_sections_tell_where_each_message_comes_from_and_what_it_costs() -> None:

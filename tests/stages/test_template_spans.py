@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from cozy.stages.templates import Span, Template
 
-PIECES = ["word ", "字", "\n", "\n\n", "  ", "{{ a }}", "{{ b }}", "{{ a|upper }}", "{{ missing.x }}", "\ue000"]
+PIECES = [
+    "word ",
+    "字",
+    "\n",
+    "\n\n",
+    "  ",
+    "{{ a }}",
+    "{{ b }}",
+    "{{ a|upper }}",
+    "{{ missing.x }}",
+    "\ue000",
+]
 PIECES += ["{% if a %}yes{% endif %}", "{% for x in list %}- {{ x }}\n{% endfor %}", "{# note #}"]
 PIECES += ["{% set c %}{{ a }}!{% endset %}{{ c }}", "{% filter upper %}{{ a }}{% endfilter %}"]
 PIECES += ["{% macro m(v) %}<{{ v }}>{% endmacro %}{{ m(a) }}", "{{ 1 + 1 }}"]

@@ -80,6 +80,7 @@ def test_a_template_without_braces_is_a_constant() -> None:
 
 def test_blank_lines_are_kept_to_one() -> None:
     assert Template("a\n\n\n{% if x %}b{% endif %}\n\n\nc\n", "t").render({}) == "a\n\nc"
+    assert Template("你好\n\n \n\n世界\n", "t").render({}) == "你好\n\n世界"
 
 
 def test_what_fails_at_run_time_says_where() -> None:

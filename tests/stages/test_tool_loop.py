@@ -42,11 +42,12 @@ def wants(*names: str, text: str = "", **facts: Any) -> Generation:
     tools = facts.pop("tools", None) or [ToolSpec(name, "", SCHEMA) for name in set(names)]
     request = LLMRequest("test/big", ASKED, tuple(tools), sampling=Sampling(temperature=0.5))
     made = calls(*names, arguments=facts.pop("arguments", "{}"))
-    return Generation(text, made, "tool_calls", model="test/big", request=request, **facts)
+    asked = {"model": "test/big", "models": ("test/big", "test/small"), "request": request}
+    return Generation(text, made, "tool_calls", **asked | facts)
 
 
 def seat(model: ScriptedLLM, tools: Toolbox, **facts: Any) -> Seat:
-    mia = persona(tools=compile_tools(tools.specs()), model=ModelChoice(("test/big", "test/small")))
+    mia = persona(tools=compile_tools(tools.specs()), model=ModelChoice(("test/mia",)))
     node = NodeInfo("tools", speaks=True)
     return Seat(
         turn=facts.pop("turn", turn("几点了")), persona=mia, node=node, ports=ports(llm=model, tools=tools)
@@ -100,12 +101,13 @@ async def test_rounds_go_on_until_the_model_calls_no_more() -> None:
     assert (reply.rounds, reply.usage) == (2, Usage(20, 4))
 
 
-async def test_the_last_round_offers_no_tools_and_runs_no_more_calls() -> None:
+async def test_the_last_round_lets_no_tools_be_called_and_runs_none() -> None:
     model = ScriptedLLM(replies=[{"text": "noon, I think", "tool_calls": [{"name": "clock"}]}])
     tools = toolbox(clock=[{"content": "12:00"}])
     reply = await looped(wants("clock"), seat(model, tools), max_rounds=1)
     [request] = model.requests
-    assert (request.tools, request.tool_choice) == ((), "none")
+    # the tools are still there, as a part of the prefix that servers remember
+    assert ([tool.name for tool in request.tools], request.tool_choice) == (["clock"], "none")
     assert (len(tools.calls), reply.text, reply.finish_reason) == (1, "noon, I think", "stop")
     assert reply.messages[-1] == Message("assistant", "noon, I think")
 
@@ -135,6 +137,31 @@ async def test_while_no_word_of_a_round_was_spoken_another_model_may_go_on() -> 
     await here.emit(TextDelta("Let me look.", "answer"))
     reply = await looped(wants("clock", text="Let me look."), here)
     assert (reply.model, [r.model for r in model.requests]) == ("test/small", ["test/big", "test/small"])
+
+
+async def test_the_models_that_might_have_answered_first_go_on_in_their_order() -> None:
+    replies = [{"fault": {"kind": "EngineUnavailable"}}, {"text": "noon"}]
+    model = ScriptedLLM(replies=replies)
+    said = wants("clock", model="test/b", models=("test/a", "test/b"))
+    await looped(said, seat(model, toolbox(clock=[{"content": "12:00"}])))
+    assert [r.model for r in model.requests] == ["test/b", "test/a"]
+
+
+async def test_a_stages_own_words_are_said_where_no_model_goes_on() -> None:
+    model = ScriptedLLM(replies=[{"fault": {"kind": "EngineUnavailable"}}])
+    here = seat(model, toolbox(clock=[{"content": "12:00"}]))
+    await here.emit(TextDelta("我看看。", "answer"))
+    said = wants("clock", text="我看看。", models=("test/big",), fallback_text="稍后再试。")
+    reply = await looped(said, here)
+    assert (reply.text, here.spoken) == ("我看看。\n\n稍后再试。", "我看看。\n\n稍后再试。")
+    assert (reply.is_fallback, reply.messages[-1]) == (True, Message("assistant", "稍后再试。"))
+
+
+async def test_a_model_that_falls_silent_leaves_no_empty_message() -> None:
+    model = ScriptedLLM(replies=[{"text": ""}])
+    reply = await looped(wants("clock", text="我看看。"), seat(model, toolbox(clock=[{"content": "12:00"}])))
+    assert [m.role for m in reply.messages] == ["assistant", "tool"]
+    assert reply.text == "我看看。"
 
 
 async def test_where_no_model_goes_on_its_error_is_the_stages() -> None:
@@ -261,13 +288,20 @@ async def test_one_call_that_fails_leaves_the_others_of_its_round_alone() -> Non
     assert [m.content for m in reply.messages[1:3]] == ["`weather` did not answer within 0.2 s", "12:00"]
 
 
-async def test_a_bug_in_a_tool_is_not_told_to_the_model() -> None:
+async def test_of_a_bug_in_a_tool_the_model_is_told_no_more_than_that_it_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Broken(Meeting):
         async def call(self, name: str, arguments: Mapping[str, Any], caller: ToolCaller) -> ToolResult:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("secret")
 
-    with pytest.raises(ZeroDivisionError):
-        await looped(wants("a"), seat(ScriptedLLM(), Broken(["a"])))
+    for names in (["a"], ["a", "b"]):
+        here = seat(ScriptedLLM("I could not."), Broken(names))
+        reply = await looped(wants(*names), here)
+        assert finished(here) == [(name, f"`{name}` is broken and gave no result", True) for name in names]
+        assert reply.text == "I could not."
+    assert "ZeroDivisionError: secret" in caplog.text
+    assert "secret" not in repr(reply)
 
 
 async def test_cancelling_the_stage_stops_its_tools() -> None:

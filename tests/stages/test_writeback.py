@@ -48,6 +48,10 @@ def test_a_turn_without_words_teaches_nothing() -> None:
     assert writeback().jobs(REPLY, Seat(turn=turn(" \n"))) == ()
 
 
+def test_a_turn_that_no_model_has_answered_teaches_nothing() -> None:
+    assert writeback().jobs(Reply("稍后再试。", is_fallback=True), Seat(turn=turn("我叫小明"))) == ()
+
+
 async def test_workers_are_told_once_the_jobs_are_on_disk() -> None:
     woken: list[bool] = []
     here = Seat(ports=ports(wake_workers=lambda: woken.append(True)))

@@ -244,6 +244,34 @@ async def test_a_new_sqlite_file_is_not_copied(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cozy.db"]
 
 
+async def test_a_migration_that_fails_leaves_no_copy(
+    sqlite_url: str, tmp_path: Path, made_up: Callable[[str], Path]
+) -> None:
+    folder = made_up('op.execute("INSERT INTO nowhere VALUES (1)")')
+    for _ in range(2):  # a service that is started again and again would fill the disk
+        with pytest.raises(StorageError):
+            await migrate.run(sqlite_url, "upgrade", "head", folder=folder)
+    assert list(tmp_path.glob("*.bak*")) == []
+
+
+async def test_whoever_finds_the_migration_done_keeps_no_copy(sqlite_url: str, tmp_path: Path) -> None:
+    await migrate.run(sqlite_url, "upgrade", "head")
+    assert list(tmp_path.glob("*.bak*")) == []
+
+
+async def test_tables_of_somebody_else_are_left_alone(empty_url: str) -> None:
+    async with open_database(empty_url) as database:
+        await database.write(lambda c: c.execute(text("CREATE TABLE users (name TEXT)")))
+        with pytest.raises(StorageError, match="tables that are not Cozy's"):
+            await migrate.upgrade(empty_url)
+        assert await database.read(lambda c: inspect(c).get_table_names()) == ["users"]
+
+
+async def test_a_folder_that_cannot_be_made_is_told() -> None:
+    with pytest.raises(StorageError, match="cannot be opened"):
+        await migrate.upgrade("sqlite:////proc/cozy/cozy.db")
+
+
 async def test_a_database_without_tables_is_told(empty_url: str) -> None:
     async with open_database(empty_url) as database:
         with pytest.raises(StorageError, match="no tables yet") as failure:
@@ -251,13 +279,15 @@ async def test_a_database_without_tables_is_told(empty_url: str) -> None:
     assert "cozy db upgrade" in str(failure.value)
 
 
-async def test_a_database_of_a_later_version_is_left_alone(database_url: str) -> None:
+async def test_a_database_of_a_later_version_is_left_alone(database_url: str, tmp_path: Path) -> None:
     async with open_database(database_url) as database:
         await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
-        with pytest.raises(StorageError, match="at revision 9999"):
+        with pytest.raises(StorageError, match="9999, which this version does not know") as failure:
             await migrate.check_migrated(database)
+    assert "later version of Cozy" in str(failure.value), "`cozy db upgrade` would not help"
     with pytest.raises(StorageError, match="9999, which this version does not know"):
         await migrate.upgrade(database_url)
+    assert list(tmp_path.glob("*.bak*")) == []
 
 
 async def test_replicas_that_start_together_migrate_once(empty_url: str) -> None:

@@ -13,7 +13,7 @@ from cozy.errors import CozyError, did_you_mean
 from cozy.interfaces.repl.chat import Chat
 from cozy.interfaces.repl.conversation import LATEST, Said
 from cozy.interfaces.repl.memory import EVERYTHING, Remembrance
-from cozy.interfaces.repl.prompt_view import prompt_view
+from cozy.interfaces.repl.prompt_view import sent_view
 from cozy.interfaces.repl.safe import one_line
 from cozy.interfaces.repl.views import (
     grid,
@@ -134,10 +134,10 @@ async def _new(chat: Chat, _: str) -> None:
 @command("/prompt", "what the model was sent, section by section, and what was cut")
 async def _prompt(chat: Chat, _: str) -> None:
     trace: Trace = _last(chat).end.trace
-    if trace.prompt is None:
+    if not trace.prompts:
         raise CozyError("no prompt was put together in the last turn")
     tools = [tool.spec.name for tool in chat.conversation.graph.persona.tools]
-    chat.show(prompt_view(trace.prompt, trace.budget, tools, chat.width))
+    chat.show(sent_view(trace, tools, chat.width))
 
 
 @command("/trace", "where the last turn's time and tokens went")

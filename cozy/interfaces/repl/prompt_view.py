@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cozy.engine.preview import Ask, Piece, Preview, PreviewMessage
-from cozy.engine.trace import BudgetReport, Prompt
-from cozy.interfaces.repl.markdown import breaks
+from cozy.engine.trace import BudgetReport, Prompt, Trace
+from cozy.interfaces.repl.markdown import Words, breaks
 from cozy.interfaces.repl.safe import cells, one_line, safe
 from cozy.interfaces.repl.views import grid
 from cozy.interfaces.repl.wording import call_text
@@ -24,10 +24,25 @@ _COMPUTED = "bold cyan"
 """What an expression of a template has given."""
 
 
-def prompt_view(
-    prompt: Prompt, budget: BudgetReport | None, tools: Sequence[str], width: int
-) -> RenderableType:
-    """A prompt as it was sent."""
+def sent_view(trace: Trace, tools: Sequence[str], width: int) -> RenderableType:
+    """Each prompt of a turn, and what stages have sent beyond it: their `ask`, calls and results of tools."""
+    parts: list[RenderableType] = []
+    for stage, prompt in trace.prompts.items():
+        if len(trace.prompts) > 1:
+            parts.append(Text(f"put together by {stage}", "bold"))
+        parts.append(prompt_view(prompt, tools, width))
+    for i, (stage, request) in enumerate(trace.requests):
+        known = [p.messages for p in trace.prompts.values()] + [r.messages for _, r in trace.requests[:i]]
+        same = max((len(m) for m in known if request.messages[: len(m)] == m), default=0)
+        if more := request.messages[same:]:
+            parts.append(rule(f"sent by {stage} after that", width))
+            parts += [text for message in more for text in _message(message, with_role=True)]
+            parts.append(Text())
+    return Group(*parts, *_budget(trace.budget, width))
+
+
+def prompt_view(prompt: Prompt, tools: Sequence[str], width: int) -> RenderableType:
+    """A prompt, section by section."""
     parts: list[RenderableType] = []
     for section in prompt.sections:
         parts.append(rule(f"{section.section} · {section.tokens} tokens", width))
@@ -36,7 +51,7 @@ def prompt_view(
         for message in prompt.messages[section.first : section.last + 1]:
             parts += _message(message, with_role=section.section == "history")
         parts.append(Text())
-    return Group(*parts, *_budget(prompt, budget, width))
+    return Group(*parts, rule(f"together {prompt.tokens} tokens", width))
 
 
 def preview_view(preview: Preview, width: int) -> RenderableType:
@@ -54,19 +69,20 @@ def preview_view(preview: Preview, width: int) -> RenderableType:
         parts.append(Text())
     for ask in preview.asks:
         parts += [*_ask(ask, width), Text()]
-    return Group(*parts, *_budget(preview.prompt, preview.budget, width))
+    total = rule(f"together {preview.prompt.tokens} tokens", width)
+    return Group(*parts, total, *_budget(preview.budget, width))
 
 
 def rule(title: str, width: int) -> Text:
     """A line across the screen with a title at its beginning."""
-    head = f"── {one_line(title, max(width - 4, 10))} "
-    return Text(head + "─" * max(min(width, WIDEST) - cells(head), 2), "dim")
+    head = f"── {one_line(title, max(width - 4, 4))} "
+    return Text(head + "─" * (min(width, WIDEST) - cells(head)), "dim")
 
 
 def _message(message: Message, *, with_role: bool) -> Iterator[Text]:
     role = Text(f"{message.role}: ", "dim") if with_role else Text()
     if message.content:
-        yield role + Text(safe(message.content))
+        yield Words.assemble(role, safe(message.content))
     for call in message.tool_calls:
         yield role + Text(f"calls {safe(call_text(call.name, call.arguments))}")
 
@@ -115,20 +131,20 @@ def _sourced(message: PreviewMessage, width: int) -> Iterator[Text]:
     for call in message.message.tool_calls:
         rows.append(_Row(Text(f"calls {safe(call_text(call.name, call.arguments))}"), [message.message.role]))
     for row in rows:
-        yield from row.lines(width)
+        if row.text or len(rows) == 1 or not message.message.tool_calls:
+            yield from row.lines(width)
 
 
 def _ask(ask: Ask, width: int) -> Iterator[RenderableType]:
     waits = f" · once {', '.join(f'`{w}`' for w in ask.waits)} has answered" if ask.waits else ""
     yield rule(f"asked of {ask.stage} after that{waits}", width)
-    yield Text(safe(ask.text))
+    yield Words(safe(ask.text))
 
 
 # -- the budget ----------------------------------------------------------------------------------------------
 
 
-def _budget(prompt: Prompt, budget: BudgetReport | None, width: int) -> Iterator[RenderableType]:
-    yield rule(f"together {prompt.tokens} tokens", width)
+def _budget(budget: BudgetReport | None, width: int) -> Iterator[RenderableType]:
     if budget is None:
         return
     rows = [(s.section, str(s.wanted), str(s.kept)) for s in budget.sections]
@@ -136,7 +152,7 @@ def _budget(prompt: Prompt, budget: BudgetReport | None, width: int) -> Iterator
     for section in budget.sections:
         for cut in section.cut:
             yield Text(
-                one_line(f"cut from {section.section}: {cut.what} ({cut.tokens} tokens)", width), "yellow"
+                one_line(f"cut from {section.section}: {cut.tokens} tokens: {cut.what}", width), "yellow"
             )
     yield Text(
         f"{budget.used} of {budget.room} tokens used; the model reads {budget.context_tokens}, "

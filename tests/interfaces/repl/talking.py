@@ -100,6 +100,13 @@ async def talking(
                 talk.type(CTRL_U, CTRL_D)
 
 
+async def jobs_done(app: App) -> None:
+    """Wait until the worker has learned what turns have told."""
+    with anyio.fail_after(10):
+        while await app.worker._outbox.depth():
+            await anyio.sleep(0.01)
+
+
 def normal(text: str) -> str:
     """Without what differs from run to run, or with how tokens are counted."""
     text = re.sub(r"\b[0-9.]+ (ms|s)\b", "0 ms", text)

@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from cozy.interfaces.repl.commands import COMMANDS
-from tests.interfaces.repl.talking import ENTER, talking
+from tests.interfaces.repl.talking import ENTER, jobs_done, talking
 
 
 async def test_help_lists_every_command(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
@@ -67,8 +67,18 @@ async def test_the_prompt_is_shown_section_by_section(tmp_path: Path, snapshot: 
         assert await talk.say("/prompt") == "error: nothing has been said yet"
         await talk.say("我叫小明，12*3 等于多少？")
         await talk.say("我叫什么？")
-        counted = await talk.say("/prompt")
-    assert re.sub(r"\b[0-9]+(?= tokens| of |,|$)|(?<=  )[0-9]+", "N", counted, flags=re.MULTILINE) == snapshot
+        told = await talk.say("/prompt")
+    uncounted = re.sub(r"(?<![\w.*+])[0-9]+(?=[ ,]|$)", "N", told, flags=re.MULTILINE)
+    assert re.sub(r"─+", "──", re.sub(r" {2,}", "  ", uncounted)) == snapshot
+
+
+async def test_the_prompt_shows_what_was_sent_beyond_it(tmp_path: Path) -> None:
+    async with talking(tmp_path, personality="concierge") as talk:
+        await talk.say("12*37?")
+        told = await talk.say("/prompt")
+    assert "put together by first_look" in told
+    assert "Which word fits my last message best?" in told.partition("sent by intent after that")[2]
+    assert "tool: 444" in told.partition("sent by tools after that")[2]
 
 
 async def test_the_trace_names_every_stage_and_tool(tmp_path: Path) -> None:
@@ -93,7 +103,7 @@ async def test_memory_is_listed_edited_and_forgotten(tmp_path: Path, snapshot: S
     async with talking(tmp_path) as talk:
         assert await talk.say("/memory") == "nothing is remembered of you yet"
         await talk.say("我叫小明，我对花生过敏")
-        await talk.app.worker.drain(5)
+        await jobs_done(talk.app)
         assert await talk.say("/memory") == snapshot
         user = talk.conversation.user_id
         fact = next(f for f in await talk.app.profiles.facts(user) if f.sub_topic == "name")
