@@ -82,6 +82,7 @@ def _node(
         if isinstance(settings, LlmSettings)
         else persona.model,
         templates={name: Template(text, f"{where}.{name}") for name, text in texts.items() if text},
+        own_model=isinstance(settings, LlmSettings) and settings.model.name is not None,
     )
     return Node(
         info=info,

@@ -59,8 +59,12 @@ pipeline:
 
 @pytest.fixture
 def router(tmp_path: Path) -> Graph:
-    path = tmp_path / "router.yaml"
-    path.write_text(PERSONALITY, encoding="utf-8")
+    return compiled(PERSONALITY, tmp_path)
+
+
+def compiled(text: str, folder: Path) -> Graph:
+    path = folder / "router.yaml"
+    path.write_text(text, encoding="utf-8")
     result = check(read_project(Sources(files=(path,)), cache=None), World(default_model="test/model"))
     assert not result.errors, result.text()
     return compile_graph(result.personalities[0], (), "test/model")
@@ -86,3 +90,33 @@ async def test_the_words_of_the_speaker_that_ran_are_the_answer_and_are_stored(
     [saved] = store.saved
     assert [m.content for m in saved.messages] == [text, "the answer"]
     assert saved.status == "complete"
+
+
+TWO_MODELS = """\
+id: router
+name: Router
+prompt: You route.
+pipeline:
+  stages:
+    prompt:
+      type: render_prompt
+    intent:
+      type: llm
+      model:
+        name: test/cheap
+    answer:
+      type: llm
+      visible: true
+      after: intent
+"""
+
+
+async def test_a_model_that_a_turn_names_takes_the_personalitys_place_not_that_of_a_stages_own(
+    tmp_path: Path,
+) -> None:
+    llm = ScriptedLLM(replies=[{"text": "chat"}, {"text": "the answer"}])
+    graph = compiled(TWO_MODELS, tmp_path)
+    async with open_engine(Library([graph]), replace(silent_ports(), llm=llm)) as engine:
+        async with engine.run(Turn("hello", ADA, "router", MAIN, model="test/other")) as running:
+            assert isinstance([event async for event in running][-1], TurnFinished)
+    assert [request.model for request in llm.requests] == ["test/cheap", "test/other"]
