@@ -42,7 +42,8 @@ def chat(
     Without a terminal each line of stdin is a turn, and the answers are plain text. The exit code is 1 when a
     turn failed.
     """
-    by_lines = once is not None or as_json or not (sys.stdin.isatty() and sys.stdout.isatty())
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    by_lines = once is not None or as_json or not is_terminal
 
     async def work(app: App) -> int:
         from cozy.interfaces.repl.conversation import Conversation

@@ -116,7 +116,8 @@ async def test_a_model_that_a_turn_names_takes_the_personalitys_place_not_that_o
 ) -> None:
     llm = ScriptedLLM(replies=[{"text": "chat"}, {"text": "the answer"}])
     graph = compiled(TWO_MODELS, tmp_path)
-    async with open_engine(Library([graph]), replace(silent_ports(), llm=llm)) as engine:
-        async with engine.run(Turn("hello", ADA, "router", MAIN, model="test/other")) as running:
-            assert isinstance([event async for event in running][-1], TurnFinished)
+    turn = Turn("hello", ADA, "router", MAIN, model="test/other")
+    given = replace(silent_ports(), llm=llm)
+    async with open_engine(Library([graph]), given) as engine, engine.run(turn) as running:
+        assert isinstance([event async for event in running][-1], TurnFinished)
     assert [request.model for request in llm.requests] == ["test/cheap", "test/other"]

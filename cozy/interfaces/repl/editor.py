@@ -37,7 +37,7 @@ class Editor:
             key_bindings=_bindings(),
             completer=_Words(chat),
             complete_while_typing=True,
-            reserve_space_for_menu=8,
+            reserve_space_for_menu=6,
             style=_STYLE,
             prompt_continuation=_continuation,
             input=keys,
@@ -59,7 +59,7 @@ class Editor:
         typed: list[KeyPress] = []
 
         def read() -> None:
-            for press in (*source.read_keys(), *source.flush_keys()):
+            for press in source.read_keys():
                 if press.key == Keys.ControlC:
                     on_interrupt()
                 elif press.key not in _NO_INPUT:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cozy.engine.trace import StageTrace, Trace
-from cozy.events import Event, ToolFinished, ToolStarted, UsageReported
+from cozy.events import Event, TextDelta, ToolCallDelta, ToolFinished, ToolStarted, UsageReported
 from cozy.interfaces.repl.conversation import Said
 from cozy.interfaces.repl.safe import cells, one_line
 from cozy.interfaces.repl.views import grid
@@ -99,18 +99,17 @@ def _share(part: float, whole: float) -> str:
 
 
 def _tools(events: Sequence[Event]) -> Iterator[str]:
-    """Each call, by round: a round begins with the first call after all others have ended."""
+    """Each call, by round: a round begins with the first call after the model has spoken."""
     arguments: dict[str, str] = {}
-    running: set[str] = set()
-    rounds = 0
+    rounds, spoken = 0, True
     for event in events:
         match event:
+            case TextDelta() | ToolCallDelta() | UsageReported():
+                spoken = True
             case ToolStarted():
-                rounds += not running
-                running.add(event.call_id)
+                rounds, spoken = rounds + spoken, False
                 arguments[event.call_id] = event.arguments
             case ToolFinished():
-                running.discard(event.call_id)
                 call = call_text(event.name, arguments.get(event.call_id, ""))
                 failed = "failed: " if event.is_error else ""
                 yield f"round {rounds}: {seconds(event.seconds)} · {call} → {failed}{event.content}"

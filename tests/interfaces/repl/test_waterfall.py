@@ -11,7 +11,15 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from cozy.engine.trace import Asked, Mark, Recording, Trace
-from cozy.events import Event, StageDegraded, ToolFinished, ToolStarted, TurnFinished, UsageReported
+from cozy.events import (
+    Event,
+    StageDegraded,
+    ToolCallDelta,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    UsageReported,
+)
 from cozy.interfaces.repl.conversation import Said
 from cozy.interfaces.repl.safe import cells
 from cozy.interfaces.repl.waterfall import bar, trace_view
@@ -64,9 +72,10 @@ def said(price: float | None = None) -> Said:
         StageDegraded("知识库", "ENGINE_TIMEOUT", "stage `知识库` did not end within 0.5 s", 0.5),
         UsageReported("answer", "demo/demo", USAGE),
         ToolStarted("1", "calculator", '{"expression": "1+1"}', "tools"),
-        ToolStarted("2", "weather", '{"city": "北京"}', "tools"),
         ToolFinished("1", "calculator", "2", False, 0.002, "tools"),
+        ToolStarted("2", "weather", '{"city": "北京"}', "tools"),
         ToolFinished("2", "weather", "no such city", True, 0.1, "tools"),
+        ToolCallDelta(0, "3", "calculator", '{"expression": "2+2"}', "tools"),
         ToolStarted("3", "calculator", '{"expression": "2+2"}', "tools"),
         ToolFinished("3", "calculator", "4", False, 0.001, "tools"),
         TurnFinished("done", "stop", trace.usage, trace),
