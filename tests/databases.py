@@ -52,7 +52,10 @@ _SHAPE = """
         (SELECT string_agg(version_num, ',') FROM alembic_version)
     FROM pg_class WHERE relnamespace = 'public'::regnamespace
 """
-_ALONE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
+_ALONE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = $1 AND pid <> pg_backend_pid()
+"""
 _FROM_ONE = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"
 
 

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from cozy.adapters.statements import Statement
+from cozy.adapters.statements import Matter, Statement
 from cozy.adapters.statements_chinese import CHINESE
 from cozy.adapters.statements_english import ENGLISH
+from cozy.adapters.traditional import simplified
 
+Writing = Callable[[str], str]
+"""From what a rule has found to how the user wrote it."""
+
+NOTED_EN, NOTED_ZH = "The user asked to remember: ", "用户让记住："
+"""How the sentence of memory begins that holds what a user asked to remember."""
 LONGEST_NOTE = 300
 """Characters of what a user asked to remember."""
 LONGEST_CLAUSE = 200
@@ -29,7 +36,7 @@ _QUOTED = re.compile(r"“([^“”]*)”|「([^「」]*)」|『([^『』]*)』|
 _OF_ONESELF = re.compile(r"\b(?:I|I'm|my|me)\b|我", re.IGNORECASE)
 _SENTENCE = re.compile(r"([^。！？!?\n]+?)(?:[。！!]+|([?？]+)|\.(?=\s|$)|\n|$)")
 
-_HAN = re.compile(r"[\u3400-\u9fff]")
+_HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U000323af]")
 _CUT_CHINESE = re.compile(r"[,，;；:：]|\s+(?=我)|(?<=.)(?:而且|另外|并且|但是?|所以|因为)(?=我)")
 _HEAD = (
     r"(?:I|I'm|I've|my|you|your|he|she|it|we|they|his|her|our|their|there|this|that|what|where|when|who|how|why"
@@ -56,7 +63,7 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _ASKS_WITHIN = re.compile(
-    r"\b(?:what|who|whose|where|why|how|which)\b|什么|谁|哪|几岁|几号|多少|多大|怎么|怎样|为何|如何|吗|呢$|是不是|有没有|是否|还是"
+    r"\b(?:what|who|whose|where|why|how|which)\b|什么|谁|哪|几[岁号个只条位口年点次时]|多少|多大|怎么|怎样|为何|如何|吗|呢$|是不是|有没有|是否|还是"
     r"|(.)不\1|对不对|好不好",
     re.IGNORECASE,
 )
@@ -104,20 +111,35 @@ class Stated:
 
 def stated(text: str) -> Stated:
     """What a message states about who wrote it."""
+    written = unicodedata.normalize("NFKC", text[:_READ]).replace("’", "'").replace("‘", "'")
+    plain = simplified(written)
+
+    def as_written(piece: str) -> str:
+        """The rules read simplified characters; what they find is told in the user's own."""
+        at = plain.find(piece)
+        return piece if at < 0 else written[at : at + len(piece)]
+
     found = Stated()
-    for sentence, asks in _sentences(text):
+    for sentence, asks in _sentences(plain):
         asked = None if asks else _REMEMBER.fullmatch(_without_filler(sentence))
         if asked:
-            _take_note(asked["en"] or asked["zh"], "en" if asked["en"] else "zh", found)
+            _take_note(asked["en"] or asked["zh"], "en" if asked["en"] else "zh", found, as_written)
         else:
-            found.statements += _statements(sentence, asks=asks)
+            found.statements += _statements(sentence, as_written, asks=asks)
     found.statements = list(dict.fromkeys(found.statements))
     return found
 
 
-def _take_note(text: str, language: str, found: Stated) -> None:
+@lru_cache(maxsize=4096)
+def matters(sentence: str) -> frozenset[Matter]:
+    """What a sentence of memory is about, where it is one that `stated` makes."""
+    about = (rule.matter_of(sentence) for rule in (*CHINESE, *ENGLISH))
+    return frozenset(matter for matter in about if matter)
+
+
+def _take_note(text: str, language: str, found: Stated, as_written: Writing) -> None:
     text = " ".join(text.split())
-    statements = _statements(text, asks=False)
+    statements = _statements(text, as_written, asks=False)
     if statements:
         found.statements += statements
     elif (
@@ -125,14 +147,12 @@ def _take_note(text: str, language: str, found: Stated) -> None:
         and not _NOTHING_TO_REMEMBER.fullmatch(text)
         and not _ASKS_WITHIN.search(text)
     ):
-        found.notes.append(
-            f"The user asked to remember: {text}" if language == "en" else f"用户让记住：{text}"
-        )
+        note = as_written(text)
+        found.notes.append(f"{NOTED_EN}{note}" if language == "en" else f"{NOTED_ZH}{note}")
 
 
 def _sentences(text: str) -> Iterator[tuple[str, bool]]:
     """Each sentence without what is not its writer's own, and whether it is a question."""
-    text = unicodedata.normalize("NFKC", text[:_READ]).replace("’", "'").replace("‘", "'")
     text = _QUOTED.sub(_unquoted, _NOT_OWN_WORDS.sub("\n", text))
     for match in _SENTENCE.finditer(text):
         sentence = " ".join(match[1].split())
@@ -146,7 +166,7 @@ def _unquoted(match: re.Match[str]) -> str:
     return " " if _OF_ONESELF.search(words) else words
 
 
-def _statements(sentence: str, *, asks: bool) -> list[Statement]:
+def _statements(sentence: str, as_written: Writing, *, asks: bool) -> list[Statement]:
     chinese = bool(_HAN.search(sentence))
     clauses = [
         part.strip(" ,，、-~…*_#.") for part in (_CUT_CHINESE if chinese else _CUT_ENGLISH).split(sentence)
@@ -158,29 +178,33 @@ def _statements(sentence: str, *, asks: bool) -> list[Statement]:
         if _TAG.fullmatch(last) or not (_ASKS_WITHIN.search(last) or _ASKS.match(_without_filler(last))):
             return []
     found: list[Statement] = []
-    goes_on = False
+    goes_on: Statement | None = None
     for place, clause in enumerate(clauses):
         if _NOT_MEANT.search(clause):
             break
-        here = _read(_without_filler(clause), chinese, goes_on=goes_on, first=not place)
-        goes_on = bool(here)
+        here = _read(_forms(_without_filler(clause), chinese, goes_on, first=not place), chinese, as_written)
+        goes_on = here[-1] if here else None
         found += here
     return found
 
 
-def _read(clause: str, chinese: bool, *, goes_on: bool, first: bool) -> list[Statement]:
-    """A clause's statements; one that goes on from another about the user need not name them again."""
-    if len(clause) > LONGEST_CLAUSE or _ASKS_WITHIN.search(clause):
+def _forms(clause: str, chinese: bool, goes_on: Statement | None, *, first: bool) -> list[str]:
+    """The clause, and as it would be if it named whom it is about: the one before need not be repeated."""
+    if goes_on is None:
+        return [clause, f"我{clause}"] if chinese and first and clause.startswith("今年") else [clause]
+    if not chinese:
+        return [clause, f"I {clause}"]
+    # after a cat's name, what follows is said of the cat
+    return [clause, f"我的{goes_on.sub_topic}{clause}" if goes_on.topic == "family" else f"我{clause}"]
+
+
+def _read(forms: list[str], chinese: bool, as_written: Writing) -> list[Statement]:
+    """The statements of the first form that has any."""
+    if len(forms[0]) > LONGEST_CLAUSE or _ASKS_WITHIN.search(forms[0]):
         return []
-    forms = [clause]
-    if chinese:
-        if goes_on or (first and clause.startswith("今年")):
-            forms.append(f"我{clause}")
-    elif goes_on:
-        forms.append(f"I {clause}")
     for form in forms:
         for rule in (*CHINESE, *ENGLISH) if chinese else ENGLISH:
-            if statements := rule.read(form):
+            if statements := rule.read(form, as_written):
                 return statements
     return []
 

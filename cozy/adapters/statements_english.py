@@ -50,8 +50,8 @@ _NO_THING = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"(?:\s+(?:right now|now|nowadays|these days|currently|at the moment|too|as well|also|though"
-    r"|very much|a lot|so much|the most|by the way|btw|please|already|and you))+$",
+    r"(?:\s+(?:any ?more|any ?longer|right now|now|nowadays|these days|currently|at the moment|too|as well"
+    r"|also|though|very much|a lot|so much|the most|by the way|btw|please|already|and you))+$",
     re.IGNORECASE,
 )
 _AFTER_PLACE = re.compile(
@@ -121,7 +121,7 @@ def _date(text: str) -> Sequence[str]:
 _I_AM = r"I(?:'m| am)"
 _DO = r"I(?: (?:really|also|just|absolutely|do|truly|always|still|especially|simply|quite|now|mostly))*"
 _SO = r"(?: (?:also|very|severely|highly|badly|now|already|still|currently|really|a bit))*"
-_KIN = (
+KIN = (
     r"(?:wife|husband|son|daughter|brother|sister|mother|father|mom|mum|dad|partner|girlfriend|boyfriend|baby|boss"
     r"|(?:best )?friend|dog|cat|rabbit|hamster|parrot|bird|horse|turtle|puppy|kitten)"
 )
@@ -138,7 +138,7 @@ ENGLISH = (
         *("basic_info", "name", "{x}", "The user's name is {x}"),
     ),
     Rule(
-        (rf"{_I_AM} (?P<x>.+)",),
+        (rf"{_I_AM} (?P<x>.+?),? from .+", rf"{_I_AM} (?P<x>.+)"),
         _capital_name,
         *("basic_info", "name", "{x}", "The user's name is {x}"),
     ),
@@ -181,20 +181,25 @@ ENGLISH = (
             rf"{_I_AM}{_SO} (?:fond of|into|a (?:big |huge )?fan of) (?P<x>.+)",
         ),
         _things,
-        *("interest", "{x}", "likes {x}", "The user likes {x}"),
+        *("interest", "{x}", "likes it", "The user likes {x}"),
     ),
     Rule(
         (
-            rf"{_DO} (?:do not|don't|dont)(?: really)? (?:like|enjoy|love) (?P<x>.+)",
+            rf"{_DO} (?:do not|don't|dont|no longer)(?: really)? (?:like|enjoy|love) (?P<x>.+)",
             rf"{_DO} (?:hate|dislike|detest|can't stand|cannot stand) (?P<x>.+)",
         ),
         _things,
-        *("interest", "{x}", "dislikes {x}", "The user dislikes {x}"),
+        *("interest", "{x}", "dislikes it", "The user dislikes {x}"),
+    ),
+    Rule(
+        (rf"{_DO} (?:do not|don't|dont|can't|cannot|can not|never|no longer) (?P<does>eat|drink) (?P<x>.+)",),
+        _things,
+        *("interest", "{x}", "does not {does} it", "The user does not {does} {x}"),
     ),
     Rule(
         (rf"{_I_AM}{_SO} allergic to (?P<x>.+)", r"I have an?(?: severe| bad)? (?P<x>[\w ]+?) allergy"),
         _things,
-        *("health", "allergy {x}", "allergic to {x}", "The user is allergic to {x}"),
+        *("health", "{x}", "allergic", "The user is allergic to {x}"),
     ),
     Rule(
         (
@@ -218,17 +223,17 @@ ENGLISH = (
         *("work", "employer", "{x}", "The user works for {x}"),
     ),
     Rule(
-        (rf"my (?P<who>{_KIN})(?:'s name is|'s called| is called| is named| is) (?P<x>.+)",),
+        (rf"my (?P<who>{KIN})(?:'s name is|'s called| is called| is named| is) (?P<x>.+)",),
         _capital_name,
         *("family", "{who}", "{x}", "The user's {who} is called {x}"),
     ),
     Rule(
-        (rf"I(?:'ve| have)(?: got)? {_MANY} (?P<kind>(?:\w+ )?{_KIN}) (?:named|called) (?P<x>.+)",),
+        (rf"I(?:'ve| have)(?: got)? {_MANY} (?P<kind>(?:\w+ )?{KIN}) (?:named|called) (?P<x>.+)",),
         _name,
         *("family", "{kind}", "{x}", "The user has {many} {kind} called {x}"),
     ),
     Rule(
-        (rf"I(?:'ve| have)(?: got)? {_MANY} (?P<x>(?:\w+ )?{_KIN}s?)",),
+        (rf"I(?:'ve| have)(?: got)? {_MANY} (?P<x>(?:\w+ )?{KIN}s?)",),
         _things,
         *("family", "{x}", "{many} {x}", "The user has {many} {x}"),
     ),

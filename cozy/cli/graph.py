@@ -31,8 +31,8 @@ def graph(name: str, form: Literal["text", "mermaid", "json", "svg"]) -> None:
 
     The JSON has `nodes` in the order of the pipeline (`id`, `type`, `level`, `timeout_s`, `on_error`,
     `retries`, `when`, `speaks`, the `models` of an `llm`, the `settings` that were set) and `edges`
-    (`source`, `target`, `kind`, `implied`). Nodes of one level may run side by side; an edge `takes` the value or only
-    `waits`; an implied one is not drawn, for a longer way leads there too.
+    (`source`, `target`, `kind`, `implied`). Nodes of one level may run side by side. An edge `takes` the
+    value or only `waits`; an implied one is not drawn, for a longer way leads there too.
     """
     from cozy.engine.drawing import as_json, as_mermaid
     from cozy.engine.drawing_svg import as_svg

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cozy.adapters.extraction_rules import stated
+from cozy.adapters.extraction_rules import matters, stated
 
 ENGLISH = {
     "My name is Ada Lovelace and I live in Paris, France.": [
@@ -20,23 +20,28 @@ ENGLISH = {
     "I’m from Brazil": ["basic_info/hometown: Brazil"],
     "I recently moved to New York, by the way": ["basic_info/city: New York"],
     "I like tea, coffee and long walks": [
-        "interest/tea: likes tea",
-        "interest/coffee: likes coffee",
-        "interest/long walks: likes long walks",
+        "interest/tea: likes it",
+        "interest/coffee: likes it",
+        "interest/long walks: likes it",
     ],
-    "I don't like fish but I love sushi": ["interest/fish: dislikes fish", "interest/sushi: likes sushi"],
-    "I really can't stand my neighbours": ["interest/their neighbours: dislikes their neighbours"],
+    "I don't like fish but I love sushi": ["interest/fish: dislikes it", "interest/sushi: likes it"],
+    "I don't like oolong tea any more": ["interest/oolong tea: dislikes it"],
+    "I no longer love hiking": ["interest/hiking: dislikes it"],
+    "I don't eat meat or fish": ["interest/meat: does not eat it", "interest/fish: does not eat it"],
+    "I really can't stand my neighbours": ["interest/their neighbours: dislikes it"],
     "My favourite colour is green": ["interest/favorite colour: green"],
     "I am a senior software engineer at Google": ["work/job: senior software engineer"],
     "I work for Google in Berlin": ["work/employer: Google"],
     "I'm allergic to peanuts and shellfish, what can I eat?": [
-        "health/allergy peanuts: allergic to peanuts",
-        "health/allergy shellfish: allergic to shellfish",
+        "health/peanuts: allergic",
+        "health/shellfish: allergic",
     ],
     "my birthday is on May 3rd": ["basic_info/birthday: May 3rd"],
     "I have a dog named Rex": ["family/dog: Rex"],
     "I have two cats": ["family/cats: two cats"],
     "My wife's name is Eva": ["family/wife: Eva"],
+    "I am Bob from Paris": ["basic_info/name: Bob"],
+    "no, my name is Bob": ["basic_info/name: Bob"],
     "Please remember: I live in Oslo": ["basic_info/city: Oslo"],
     "Ｍｙ ｎａｍｅ ｉｓ Ａｄａ": ["basic_info/name: Ada"],
 }
@@ -46,8 +51,8 @@ CHINESE = {
         "basic_info/age: 30",
         "work/job: 医生",
         "basic_info/city: 北京",
-        "interest/爬山: 喜欢爬山",
-        "health/花生过敏: 对花生过敏",
+        "interest/爬山: 喜欢",
+        "health/花生: 过敏",
     ],
     "我的名字是王小红。我是一名软件工程师。": ["basic_info/name: 王小红", "work/job: 软件工程师"],
     "我叫小明，你叫什么？": ["basic_info/name: 小明"],
@@ -56,22 +61,41 @@ CHINESE = {
     "我在杭州住了十年": ["basic_info/city: 杭州"],
     "我来自四川成都": ["basic_info/hometown: 四川成都"],
     "我喜欢喝茶和咖啡，不喜欢香菜。": [
-        "interest/喝茶: 喜欢喝茶",
-        "interest/咖啡: 喜欢咖啡",
-        "interest/香菜: 不喜欢香菜",
+        "interest/茶: 喜欢喝",
+        "interest/咖啡: 喜欢",
+        "interest/香菜: 不喜欢",
     ],
-    "我爱和平": ["interest/和平: 喜欢和平"],
-    "我讨厌下雨天": ["interest/下雨天: 不喜欢下雨天"],
+    "我爱和平": ["interest/和平: 喜欢"],
+    "我讨厌下雨天": ["interest/下雨天: 不喜欢"],
+    "我不喜欢喝乌龙茶了": ["interest/乌龙茶: 不喜欢喝"],
+    "我喜欢看电影、听歌和打篮球": ["interest/电影: 喜欢看", "interest/歌: 喜欢听", "interest/打篮球: 喜欢"],
+    "我不吃香菜，也不能吃辣": ["interest/香菜: 不吃", "interest/辣: 不吃"],
     "我最喜欢的颜色是蓝色": ["interest/最喜欢的颜色: 蓝色"],
     "我在腾讯上班": ["work/workplace: 腾讯"],
     "我今年三十岁了": ["basic_info/age: 三十"],
     "今年35岁": ["basic_info/age: 35"],
-    "我对海鲜过敏，晚饭能吃什么？": ["health/海鲜过敏: 对海鲜过敏"],
+    "我对海鲜过敏，晚饭能吃什么？": ["health/海鲜: 过敏"],
     "我的生日是5月3日": ["basic_info/birthday: 5月3日"],
     "我女儿叫小美": ["family/女儿: 小美"],
     "我家养了两条狗": ["family/狗: 两条狗"],
     "记住：我叫小李": ["basic_info/name: 小李"],
-    "我叫Ada，我喜欢Python": ["basic_info/name: Ada", "interest/python: 喜欢Python"],
+    "我叫Ada，我喜欢Python": ["basic_info/name: Ada", "interest/python: 喜欢"],
+    "我改名叫小红了": ["basic_info/name: 小红"],
+    "不对，我现在叫李雷": ["basic_info/name: 李雷"],
+    "以后就叫我老王吧": ["basic_info/name: 老王"],
+    "我是小王": ["basic_info/name: 小王"],
+    "我叫𠮷": ["basic_info/name: 𠮷"],
+    "我叫𠮷田，住在㐂乡": ["basic_info/name: 𠮷田", "basic_info/city: 㐂乡"],
+    "我是上海人，刚从上海搬到深圳": ["basic_info/hometown: 上海", "basic_info/city: 深圳"],
+    "我有一只猫叫咪咪": ["family/猫: 咪咪"],
+    "我有一只猫，叫咪咪": ["family/猫: 一只猫", "family/猫: 咪咪"],
+    "我叫陳大文，住喺香港，對花生過敏": [
+        "basic_info/name: 陳大文",
+        "basic_info/city: 香港",
+        "health/花生: 过敏",
+    ],
+    "我喜歡喝烏龍茶，討厭下雨": ["interest/烏龍茶: 喜欢喝", "interest/下雨: 不喜欢"],
+    "我家養了兩隻貓": ["family/貓: 兩隻貓"],
 }
 
 
@@ -93,6 +117,8 @@ def test_what_people_say_of_themselves_is_understood(text: str, facts: list[str]
         ("please don't forget to water the plants!", ["The user asked to remember: to water the plants"]),
         ("请记住我下周三有体检。", ["用户让记住：我下周三有体检"]),
         ("I like tea. I like tea!", ["The user likes tea"]),
+        ("我對花生過敏，喜歡喝茶", ["用户对花生过敏", "用户喜欢喝茶"]),
+        ("請記住：明天買牛奶", ["用户让记住：明天買牛奶"]),
     ],
 )
 def test_memories_are_sentences_in_the_user_s_language(text: str, sentences: list[str]) -> None:
@@ -157,6 +183,15 @@ def test_memories_are_sentences_in_the_user_s_language(text: str, sentences: lis
             "我不住在北京",
             "我对花生不过敏",
             "我儿子今年3岁",
+            "我有几个孩子",
+            "我有幾個孩子",
+            "我叫什麼名字",
+            "他說我是醫生",
+            "我是好人",
+            "我是男人",
+            "我是外国人",
+            "我不吃了",
+            "我要搬到深圳",
             "他叫小红，今年3岁",
             "记住",
             "记住我",
@@ -174,6 +209,48 @@ def test_a_new_subject_ends_what_went_on() -> None:
         "用户的名字是小明",
         "用户住在北京",
     ]
+    assert stated("我老婆叫小芳，今年30岁，喜欢跳舞").sentences() == ["用户的老婆叫小芳"]
+    assert stated("I have a cat and like tea").sentences() == ["The user has a cat", "The user likes tea"]
+
+
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [
+        ("My name is Ada", "my name is Bob"),
+        ("My name is Ada", "我叫小明"),
+        ("I live in Rome", "我搬到北京了"),
+        ("I like tea", "I don't like tea any more"),
+        ("I like tea", "I don't drink tea"),
+        ("我喜欢喝乌龙茶", "我不喜欢乌龙茶了"),
+        ("我喜歡喝烏龍茶", "我不喜歡烏龍茶了"),
+        ("I'm 30", "I am 31 years old"),
+        ("I'm a nurse", "I work as a pilot"),
+        ("我是医生", "我是一名律师"),
+        ("My cat is called Tom", "I have a cat named Rex"),
+        ("我有一只猫", "我的猫叫咪咪"),
+        ("My favourite colour is green", "my favourite colour is red"),
+        ("我最喜欢的颜色是蓝色", "我最喜欢的颜色是红色"),
+        ("I'm allergic to nuts", "I am allergic to nuts"),
+    ],
+)
+def test_a_sentence_tells_what_matter_it_is_about(said: str, other: str) -> None:
+    (old,), (new,) = stated(said).statements, stated(other).statements
+    assert (new.topic, new.sub_topic) in matters(old.sentence)
+    assert (old.topic, old.sub_topic) in matters(new.sentence)
+
+
+def test_sentences_about_different_things_share_no_matter() -> None:
+    told = (
+        *("My name is Ada", "I live in Rome", "I'm from Oslo", "I like tea", "I like rain", "I'm 30"),
+        *("I'm allergic to tea", "I'm a nurse", "I work for Google", "I have two cats", "I have a dog"),
+        *("My favourite tea is green", "my birthday is May 3rd", "我喜欢咖啡", "我最喜欢的茶是龙井"),
+        *("我对虾过敏", "我在腾讯上班", "我女儿叫小美", "我有两只兔子"),
+    )
+    statements = [stated(text).statements[0] for text in told]
+    for one in statements:
+        about = {(s.topic, s.sub_topic) for s in statements} & matters(one.sentence)
+        assert about == {(one.topic, one.sub_topic)}, one
+    assert matters("The user asked to remember: buy milk") == matters("Cats purr") == frozenset()
 
 
 @given(

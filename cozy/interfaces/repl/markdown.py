@@ -155,9 +155,9 @@ def breaks(text: str, width: int) -> list[int]:
     for at, grapheme, size in _graphemes(text):
         if at > start and _may_break(before, grapheme):
             chance, used_at_chance = at, used
-        if used + size > width and not grapheme.isspace() and at > start:
-            start = chance if chance > start else at
-            used -= used_at_chance if chance == start else used
+        while used + size > width and not grapheme.isspace() and at > start:
+            # once more where what is behind the break does not fit on a line of its own
+            start, used = (chance, used - used_at_chance) if chance > start else (at, 0)
             found.append(start)
         used += size
         before = grapheme

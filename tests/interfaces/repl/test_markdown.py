@@ -102,6 +102,8 @@ def test_the_last_block_is_never_settled(text: str) -> None:
     assert settled(text) == (starts[-1] if len(starts := block_starts(whole)) > 1 else 0)
 
 
+@example("1中。。", 5)
+@example(text="1中。。", width=5)
 @given(text=st.text("ab中文，。（） 12\t😀e\u0301", max_size=60), width=st.integers(4, 20))
 def test_lines_are_broken_so_that_they_fit(text: str, width: int) -> None:
     text = text.expandtabs()
