@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cozy.adapters.extraction_rules import stated
+from cozy.adapters.extraction_rules import latest, matters, stated
 from cozy.adapters.text_terms import index_terms, query_terms
-from cozy.turn import Message
 
 MIN_SCORE = 0.25
 """Share of a question's weight that a passage must hold to be quoted."""
@@ -59,20 +58,43 @@ def brought(content: str) -> Brought:
     return Brought(match["words"].strip(), tuple(facts), tuple(passages))
 
 
-def told(messages: Sequence[Message]) -> list[Fact]:
-    """What the user said of themselves earlier in this conversation, the latest first."""
-    own = (brought(m.content).words for m in reversed(messages) if m.role == "user")
-    return [fact for words in own for fact in said_of_oneself(words)]
+def told(said: Sequence[str]) -> list[Fact]:
+    """What the user's messages, the latest first, state about them; the latest first."""
+    return [fact for words in said for fact in said_of_oneself(words)]
 
 
 def said_of_oneself(words: str) -> list[Fact]:
-    """What a message states about who wrote it, and what it asks to have remembered."""
+    """What a message states about who wrote it, the last of each matter, and what it asks to remember."""
     found = stated(words)
     facts = (
-        Fact(s.sub_topic, s.content) if s.topic == "basic_info" else Fact("", s.sentence)
-        for s in found.statements
+        Fact(one.sub_topic, one.content if one.topic == "basic_info" else one.sentence)
+        for one in latest(found.statements).values()
     )
     return [*facts, *(Fact("", note) for note in found.notes)]
+
+
+def distinct(facts: Iterable[Fact]) -> list[Fact]:
+    """The first fact of each matter: what is known from the profile is known from memory too."""
+    kept: list[Fact] = []
+    seen: set[str] = set()
+    for fact in facts:
+        about = _about(fact)
+        if seen.isdisjoint(about):
+            kept.append(fact)
+        seen |= about
+    return kept
+
+
+def _about(fact: Fact) -> set[str]:
+    if not fact.kind:
+        return {_allergy(sub) if topic == "health" else sub for topic, sub in matters(fact.text)} or {
+            fact.text
+        }
+    return {_allergy(fact.kind) if re.search("allerg|过敏", fact.text) else fact.kind}
+
+
+def _allergy(thing: str) -> str:
+    return f"allergic to {thing}"  # whoever likes nuts may be allergic to them
 
 
 def best_passage(question: str, passages: Sequence[Quote]) -> Quote | None:
@@ -111,7 +133,7 @@ def _sections(context: str) -> list[tuple[str, list[str]]]:
 
 def _fact(line: str) -> Fact:
     """`name: Ada` is a profile's fact; anything else a sentence."""
-    kind, colon, content = line.partition(":")
-    if colon and content.strip() and re.fullmatch(r"(?!the user|用户)[\w -]{1,40}", kind, re.IGNORECASE):
-        return Fact(kind.strip().lower(), content.strip())
+    kind, colon, content = line.partition(": ")
+    if colon and content.strip() and re.fullmatch(r"(?!the user|用户)[^:：。]{1,60}", kind, re.IGNORECASE):
+        return Fact(kind.strip().casefold(), content.strip())
     return Fact("", line)

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cozy.adapters.demo_context import Fact, shared
+from cozy.adapters.extraction_rules import NOTED_EN, NOTED_ZH
+from cozy.adapters.statements_chinese import KIN as KIN_ZH
+from cozy.adapters.statements_english import KIN as KIN_EN
+from cozy.adapters.traditional import simplified
 
 READ_CHARS = 1000
 """A longer text is pasted, not asked."""
@@ -66,8 +70,9 @@ _MATTERS = (
         only_one=False,
     ),
     _matter(
-        r"\bwhat do i (?:dislike|hate)\b|我(?:最)?(?:不喜欢|讨厌).{0,3}(?:什么|啥|哪)",
-        r":.*(?:dislikes?|hates?|不喜欢|讨厌)",
+        r"\bwhat do i (?:dislike|hate|not like)\b|\bwhat don't i (?:like|eat|drink)\b"
+        r"|我(?:最)?(?:不喜欢|讨厌|不吃|不能吃|不喝).{0,3}(?:什么|啥|哪)",
+        r":.*(?:dislikes?|hates?|does not|不喜欢|讨厌|不吃|不喝)",
         only_one=False,
     ),
     _matter(r"\ballerg|过敏", r"allerg|过敏", only_one=False),
@@ -90,21 +95,32 @@ _ASKS = re.compile(
 def personal_answer(question: str, facts: Sequence[Fact], *, chinese: bool) -> str | None:
     """What the facts say to a question about the user: an answer, or that nothing is known. None where the
     question is about something else."""
-    question = question[:READ_CHARS]
-    if not (_PERSONAL.search(question) and _ASKS.search(question)):
+    asked = simplified(question[:READ_CHARS])
+    if not (_PERSONAL.search(asked) and _ASKS.search(asked)):
         return None
-    matter = next((matter for matter in _MATTERS if matter.question.search(question)), None)
+    matter = next((matter for matter in _MATTERS if matter.question.search(asked)), None)
+    if matter is None or not matter.only_one:
+        named = [fact for fact in facts if _names(asked, simplified(fact.kind))]
+        if named:
+            return _sentences(named[:SHOWN], chinese=chinese)
     if matter is None:
-        scores = [shared(question, f"{fact.kind} {fact.text}") for fact in facts]
+        scores = [shared(asked, simplified(f"{fact.kind} {fact.text}")) for fact in facts]
         if not scores or max(scores) < MIN_SCORE:
             return None
         return _sentences([facts[scores.index(max(scores))]], chinese=chinese)
-    fitting = [fact for fact in facts if matter.fact.search(f"{fact.kind}: {fact.text}")]
+    fitting = [fact for fact in facts if matter.fact.search(simplified(f"{fact.kind}: {fact.text}"))]
     if not fitting:
         return (
             "这个我还不知道，你没有告诉过我。" if chinese else "I do not know that yet; you have not told me."
         )
     return _sentences(fitting[:1] if matter.only_one else fitting[:SHOWN], chinese=chinese)
+
+
+def _names(question: str, kind: str) -> bool:
+    """Whether the question says what the fact is about: `my cat`, 最喜欢的颜色."""
+    if not kind.isascii():
+        return kind in question
+    return bool(kind and re.search(rf"(?<!\w){re.escape(kind)}(?!\w)", question, re.IGNORECASE))
 
 
 def _sentences(facts: Sequence[Fact], *, chinese: bool) -> str:
@@ -140,12 +156,21 @@ _KINDS_ZH = {
     "employer": "你在{}工作",
     "workplace": "你在{}工作",
 }
+# what a profile says of a thing, of a favourite, of somebody near
+_OF_THING: tuple[tuple[str, str], ...] = (
+    (r"(dis)?likes it", r"you \1like {}"),
+    (r"does not (\w+) it", r"you do not \1 {}"),
+    (r"allergic", "you are allergic to {}"),
+    (r"((?:不?喜欢|不[吃喝]).?)", r"你\1{}"),
+    (r"过敏", "你对{}过敏"),
+)
 _SPOKEN_EN = (
     (r"^the user asked to remember: (.+)", r"you asked me to remember: \1"),
     (r"^the user's\b", "your"),
     (r"^the user is\b", "you are"),
     (r"^the user has\b", "you have"),
     (r"^the user was\b", "you were"),
+    (r"^the user does not\b", "you do not"),
     (r"^the user (\w+?)s\b", r"you \1"),
     (r"^the user\b", "you"),
     (r"^(dis)?(like|love|enjoy|prefer)s\b", r"you \1\2"),
@@ -161,11 +186,40 @@ _SPOKEN_ZH = (
 def spoken_to(fact: Fact, *, chinese: bool) -> str:
     """The fact as one says it to the user, without a full stop."""
     text = fact.text.strip().rstrip(".。")
-    form = (_KINDS_ZH if chinese else _KINDS_EN).get(fact.kind)
-    if form is not None and not text.lower().startswith(("the user", "用户")):
-        return form.format(text)
+    is_sentence = not fact.kind or text.lower().startswith(("the user", "用户"))
+    if not is_sentence and (said := _of_kind(fact.kind, text, chinese=chinese)):
+        return said
     for pattern, replacement in (*_SPOKEN_ZH, *_SPOKEN_EN):
         said, changed = re.subn(pattern, replacement, text, count=1, flags=re.IGNORECASE)
         if changed:
             return said
     return f"{fact.kind}{'：' if chinese else ': '}{text}" if fact.kind else text
+
+
+def _of_kind(kind: str, text: str, *, chinese: bool) -> str | None:
+    """What a profile's fact says, where its kind or its text is a known one."""
+    if form := (_KINDS_ZH if chinese else _KINDS_EN).get(kind):
+        return form.format(text)
+    for pattern, form in _OF_THING:
+        if match := re.fullmatch(pattern, text, re.IGNORECASE):
+            return match.expand(form).format(kind)
+    if kind.startswith(("favorite ", "最喜欢")):
+        return f"你{kind}是{text}" if kind.startswith("最") else f"your {kind} is {text}"
+    if re.fullmatch(rf"(?:\w+ )?{KIN_EN}s?", kind):
+        return f"you have {text}" if text.endswith(kind) else f"your {kind} is called {text}"
+    if re.fullmatch(KIN_ZH, simplified(kind)):
+        return f"你有{text}" if text.endswith(kind) else f"你的{kind}叫{text}"
+    return None
+
+
+def noted(facts: Sequence[Fact], *, chinese: bool) -> str:
+    """That what was just said has been understood, and how."""
+    lines = [_noted(fact, chinese=chinese) for fact in facts]
+    return f"好的，知道了：{'，'.join(lines)}。" if chinese else f"Noted: {'; '.join(lines)}."
+
+
+def _noted(fact: Fact, *, chinese: bool) -> str:
+    for beginning in (NOTED_EN, NOTED_ZH):
+        if fact.text.startswith(beginning):
+            return f"“{fact.text.removeprefix(beginning)}”"
+    return spoken_to(fact, chinese=chinese)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeVar, cast
 
-from cozy.adapters.extraction_rules import stated
+from cozy.adapters.extraction_rules import latest, matters, stated
+from cozy.adapters.statements import Statement
+from cozy.adapters.text_terms import fingerprint
 from cozy.ports.llm import LLM, LLMRequest, TextChunk
 from cozy.ports.memory import Exchange
 from cozy.turn import Message
@@ -46,8 +48,8 @@ You keep the profile of a user. Below are words that the user wrote. Extract the
 Answer with a JSON array of objects {{"topic": ..., "sub_topic": ..., "content": ...}} and nothing else; with
 [] if there is none. `topic` is one of basic_info, work, education, interest, health, family, other.
 `sub_topic` names the one thing that the fact is about: name, age, city, hometown, birthday, job, employer;
-for likes, dislikes and allergies the thing itself, one object for each. `content` is short, such as "Oslo" or
-"likes tea".
+for likes, dislikes and allergies the thing itself, one object for each. `content` is short and says the rest:
+"Oslo" for a city, "likes it" for tea, "allergic" for nuts, 喜欢喝 for 茶.
 """
 
 
@@ -56,7 +58,7 @@ class Fact:
     """A fact for a profile; another one of the same topic and sub-topic takes its place.
 
     What somebody has many of, such as likes, has the thing itself in its sub-topic, so that they stand side
-    by side, and `dislikes tea` takes the place of `likes tea`.
+    by side, and `dislikes it` takes the place of `likes it`.
     """
 
     topic: str
@@ -73,16 +75,27 @@ class Extractor:
     async def memories(self, exchange: Exchange) -> Sequence[str]:
         """Sentences worth remembering, in the user's language; each once."""
         if _is_demo(exchange):
-            found = [sentence for words in _own_words(exchange) for sentence in stated(words).sentences()]
+            statements, notes = _stated(exchange)
+            found = [*(one.sentence for one in statements), *notes]
         else:
             found = await self._ask(_MEMORIES, exchange, _sentence)
         return list(dict.fromkeys(found))[:MOST]
 
+    def outdated(self, exchange: Exchange, known: Sequence[str]) -> Sequence[str]:
+        """Which of the sentences known of a user are no longer true after the exchange, as far as rules tell:
+        `The user lives in Rome` once they say that they live in Oslo."""
+        if not _is_demo(exchange):
+            return ()
+        statements, _ = _stated(exchange)
+        news = {one.matter for one in statements}
+        said = {fingerprint(one.sentence) for one in statements}
+        return [old for old in known if matters(old) & news and fingerprint(old) not in said]
+
     async def profile(self, exchange: Exchange) -> Sequence[Fact]:
         """Facts in the order in which they were told; of several on one matter only the last."""
         if _is_demo(exchange):
-            told = [statement for words in _own_words(exchange) for statement in stated(words).statements]
-            facts = (_fact(one.topic, one.sub_topic, one.content) for one in told)
+            statements, _ = _stated(exchange)
+            facts = (_fact(one.topic, one.sub_topic, one.content) for one in statements)
             found = [fact for fact in facts if fact]
         else:
             found = await self._ask(_PROFILE, exchange, _stated_fact)
@@ -108,6 +121,13 @@ class Extractor:
 
 def _is_demo(exchange: Exchange) -> bool:
     return exchange.model.partition("/")[0] == "demo"
+
+
+def _stated(exchange: Exchange) -> tuple[Sequence[Statement], Sequence[str]]:
+    """What rules find in the user's words: statements, of several on one matter the last, and notes."""
+    told = [stated(words) for words in _own_words(exchange)]
+    statements = latest(one for found in told for one in found.statements)
+    return list(statements.values()), [note for found in told for note in found.notes]
 
 
 def _own_words(exchange: Exchange) -> list[str]:
@@ -168,12 +188,12 @@ def _stated_fact(item: Any) -> Fact | None:
 
 
 def _fact(topic: str, sub_topic: str, content: str) -> Fact | None:
-    fact = Fact(_label(topic), _label(sub_topic), content)
+    fact = Fact(_label(topic), _label(sub_topic).replace("_", " "), content)
     return fact if fact.topic and fact.sub_topic and fact.content else None
 
 
 def _label(text: str) -> str:
-    """A topic's name as one word, so that `Basic Info` and `basic_info` are one."""
+    """A topic's name in one form, so that `Basic Info` and `basic_info` are one."""
     label = re.sub(r"[\s_]+", "_", text.casefold()).strip("_")
     return label if len(label) <= LONGEST_LABEL else ""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -39,7 +39,7 @@ _SENTENCE = re.compile(r"([^。！？!?\n]+?)(?:[。！!]+|([?？]+)|\.(?=\s|$)|
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U000323af]")
 _CUT_CHINESE = re.compile(r"[,，;；:：]|\s+(?=我)|(?<=.)(?:而且|另外|并且|但是?|所以|因为)(?=我)")
 _HEAD = (
-    r"(?:I|I'm|I've|my|you|your|he|she|it|we|they|his|her|our|their|there|this|that|what|where|when|who|how|why"
+    r"(?:I|I'?m|I've|my|you|your|he|she|it|we|they|his|her|our|their|there|this|that|what|where|when|who|how|why"
     r"|which|can|could|do|does|did|is|are|will|would|should|please|right)\b"
 )
 _CUT_ENGLISH = re.compile(
@@ -127,6 +127,15 @@ def stated(text: str) -> Stated:
         else:
             found.statements += _statements(sentence, as_written, asks=asks)
     found.statements = list(dict.fromkeys(found.statements))
+    return found
+
+
+def latest(statements: Iterable[Statement]) -> dict[Matter, Statement]:
+    """Of several statements on one matter the last, in the order of these."""
+    found: dict[Matter, Statement] = {}
+    for statement in statements:
+        found.pop(statement.matter, None)
+        found[statement.matter] = statement
     return found
 
 

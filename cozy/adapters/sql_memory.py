@@ -66,10 +66,19 @@ class SqlMemories:
             if await is_learned(self._database, exchange, "memory"):
                 return 0
         rows = _rows(exchange, await self._extractor.memories(exchange))
+        known = {item.id: item.text for item in await self.items(exchange.user_id)} if rows else {}
+        old = set(self._extractor.outdated(exchange, list(known.values())))
+        gone = [row_id("memory", key) for key, text in known.items() if text in old]
+
+        def take_in(connection: Connection) -> int:
+            if gone:
+                connection.execute(
+                    memories.delete().where(memories.c.user_id == exchange.user_id, memories.c.id.in_(gone))
+                )
+            return _take_in(connection, rows)
+
         with engine_errors(ENGINE):
-            return await learn_once(
-                self._database, exchange, "memory", lambda connection: _take_in(connection, rows)
-            )
+            return await learn_once(self._database, exchange, "memory", take_in)
 
     async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
         with engine_errors(ENGINE):

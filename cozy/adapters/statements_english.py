@@ -118,7 +118,7 @@ def _date(text: str) -> Sequence[str]:
     return (_TAIL.sub("", text),) if _DATE.search(text) else ()
 
 
-_I_AM = r"I(?:'m| am)"
+_I_AM = r"I(?:'?m| am)"
 _DO = r"I(?: (?:really|also|just|absolutely|do|truly|always|still|especially|simply|quite|now|mostly))*"
 _SO = r"(?: (?:also|very|severely|highly|badly|now|already|still|currently|really|a bit))*"
 KIN = (
@@ -130,7 +130,9 @@ _MANY = r"(?P<many>an?|one|two|three|four|five|\d)"
 ENGLISH = (
     Rule(
         (
-            r"my (?:full |first |real )?name(?:'s| is) (?P<x>.+)",
+            r"my (?:full |first |real |new )?name(?:'s| is)(?: now)? (?P<x>.+)",
+            r"I(?:'ve| have)? changed my name to (?P<x>.+)",
+            r"I(?: now)? go by(?: the name of)? (?P<x>.+)",
             rf"{_I_AM} (?:called|named) (?P<x>.+)",
             r"(?:(?:you can|you may|please|just|everyone|people|friends) )*calls? me (?P<x>.+)",
         ),

@@ -395,8 +395,7 @@ class TurnRun:
 
     def _matched(self, asked: Asked) -> int:
         """How many messages at the beginning of a request the one before it had already."""
-        request, stage = asked.request, self.graph.nodes[asked.node].id
-        return self._prefixes.matched((self.turn.session_id, stage, request.model), request.messages)
+        return self._prefixes.matched((self.turn.session_id, asked.request.model), asked.request.messages)
 
     def _log_fields(self, stage: str) -> dict[str, str]:
         return {"turn_id": str(self.turn.id), "personality_id": self.graph.id, "stage": stage}

@@ -59,17 +59,17 @@ class Worker:
         """Until `leave`. A job that is cancelled under way is taken again when its lease runs out."""
         async with anyio.create_task_group() as tasks:
             while True:
+                self._woken = anyio.Event()
                 leased = await self._claim(BATCH - self._busy)
                 for job in leased:
                     self._busy += 1
                     tasks.start_soon(self._take, job)
-                if leased:
+                if leased or self._woken.is_set():  # what has ended meanwhile may have made others due
                     continue
                 if self._leaving and not self._busy:
                     return
                 with anyio.move_on_after(POLL_S):
                     await self._woken.wait()
-                self._woken = anyio.Event()
 
     async def drain(self, within_s: float) -> int:
         """Do everything that is due, for `within_s` at most; gives how many jobs still wait."""

@@ -42,6 +42,8 @@ ENGLISH = {
     "My wife's name is Eva": ["family/wife: Eva"],
     "I am Bob from Paris": ["basic_info/name: Bob"],
     "no, my name is Bob": ["basic_info/name: Bob"],
+    "I changed my name to Rob": ["basic_info/name: Rob"],
+    "im Ada and im 30": ["basic_info/name: Ada", "basic_info/age: 30"],
     "Please remember: I live in Oslo": ["basic_info/city: Oslo"],
     "Ｍｙ ｎａｍｅ ｉｓ Ａｄａ": ["basic_info/name: Ada"],
 }

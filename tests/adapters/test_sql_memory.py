@@ -70,13 +70,13 @@ async def test_what_was_told_is_kept_newest_first(memories: SqlMemories, ada: Us
     ],
 )
 async def test_a_question_finds_what_answers_it(
-    memories: SqlMemories, ada: UserId, question: str, answer: str
+    memories: SqlMemories, ada: UserId, bo: UserId, question: str, answer: str
 ) -> None:
     await tell(
         memories, ada, "I'm Ada, I live in Rome, I like tea", "I'm allergic to peanuts", "I have two cats"
     )
-    await tell(memories, ada, "我叫小明，住在北京，喜欢喝茶，对花生过敏", "我有一只猫")
-    best = (await memories.search(question, user_id=ada, top_k=3))[0]
+    await tell(memories, bo, "我叫小明，住在北京，喜欢喝茶，对花生过敏", "我有一只猫")
+    best = (await memories.search(question, user_id=ada if question.isascii() else bo, top_k=3))[0]
     assert best.text == answer
     assert best.score is not None
     assert 0 < best.score <= 1
@@ -134,6 +134,42 @@ async def test_what_is_said_again_is_kept_once(
 async def test_two_users_may_say_the_same(memories: SqlMemories, ada: UserId, bo: UserId) -> None:
     assert await memories.learn(exchange(ada, "I live in Rome")) == 1
     assert await memories.learn(exchange(bo, "I live in Rome")) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (["My name is Ada", "no, my name is Bob"], ["The user's name is Bob"]),
+        (["I live in Rome", "I like tea", "我搬到北京了"], ["用户住在北京", "The user likes tea"]),
+        (["I like oolong tea", "I don't like oolong tea any more"], ["The user dislikes oolong tea"]),
+        (["我喜歡喝烏龍茶", "我不喜歡烏龍茶了"], ["用户不喜欢烏龍茶"]),
+        (["我叫小明", "我改名叫小红了", "我叫小红"], ["用户的名字是小红"]),
+        (["I like tea and rain. No, I hate tea."], ["The user dislikes tea", "The user likes rain"]),
+        (
+            ["Remember that tea is at five", "I hate tea"],
+            [
+                "The user dislikes tea",
+                "The user asked to remember: tea is at five",
+            ],
+        ),
+    ],
+)
+async def test_what_changed_takes_the_place_of_what_was(
+    memories: SqlMemories, ada: UserId, bo: UserId, said: list[str], left: list[str]
+) -> None:
+    await tell(memories, bo, *said[:1])
+    others = await kept(memories, bo)
+    await tell(memories, ada, *said)
+    assert await kept(memories, ada) == left
+    assert await kept(memories, bo) == others
+
+
+async def test_what_a_model_notes_leaves_what_it_noted_before(database: Database, ada: UserId) -> None:
+    notes = ['["The user lives in Rome"]', '["The user lives in Oslo"]']
+    memories = SqlMemories(database, Extractor(AnsweringLLM(*notes)))
+    for _ in notes:
+        await memories.learn(exchange(ada, "hello", model=REAL))
+    assert await kept(memories, ada) == ["The user lives in Oslo", "The user lives in Rome"]
 
 
 async def test_a_turn_teaches_once(memories: SqlMemories, ada: UserId) -> None:

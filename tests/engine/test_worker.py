@@ -345,3 +345,36 @@ async def test_a_job_of_writeback_teaches_its_exchange(session: SessionId | None
     )
     assert memories.taught == profiles.taught == [exchange]
     assert exchange_of(Job(UUID(int=2), "memory", UserId(UUID(int=4)), payload)) == exchange
+
+
+class LateOutbox(SqlOutbox):
+    """Answers that nothing is due only when what was under way has ended."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.looked, self.ended = anyio.Event(), anyio.Event()
+
+    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
+        found = await super().claim(limit=limit, lease_s=lease_s)
+        if not found and not self.ended.is_set():
+            self.looked.set()
+            await self.ended.wait()
+        return found
+
+    async def done(self, job_id: UUID) -> None:
+        await super().done(job_id)
+        self.ended.set()
+
+
+async def test_a_job_that_became_due_while_the_worker_looked_is_done_before_it_leaves(
+    installation: Installation,
+) -> None:
+    late = LateOutbox(installation.database)
+
+    async def does(job: Job) -> None:
+        await late.looked.wait()
+
+    await installation.queue("a", "b")
+    worker = Worker(late, {"memory": does}, lease_s=30.0, max_attempts=3)
+    with anyio.fail_after(5):
+        assert await worker.drain(5) == 0

@@ -160,6 +160,8 @@ async def _memory(chat: Chat, argument: str) -> None:
             known = await remembrance.everything()
             if known.facts:
                 chat.show(profile_table(known.facts))
+            if known.facts and known.items:
+                chat.say("")
             if known.items:
                 chat.show(memory_table(known.items))
             if not known:
