@@ -68,7 +68,7 @@ def _from_results(turn: Turn) -> str:
 def _result(call: ToolCall, content: str, *, chinese: bool) -> str:
     tool = call.name.rpartition("/")[2]
     if tool in _RESULTS and not re.match(_RESULTS[tool], content):
-        said = content.splitlines()[0] if content else ""
+        said = re.sub(r"\Acolumn \d+: ", "", content.splitlines()[0]) if content else ""
         return (
             f"工具 `{call.name}` 没有给出结果：{said}" if chinese else f"`{call.name}` gave no result: {said}"
         )

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from cozy.adapters.time_zones import zone_for
+from cozy.adapters.traditional import simplified
 from cozy.adapters.units import convert
 from cozy.errors import ToolError
 from cozy.ports.tools import ToolSpec
@@ -39,8 +40,9 @@ _PROPERTIES: Mapping[str, Sequence[str]] = {
 
 def wishes(text: str) -> list[Wish]:
     """What the message asks for, in the order: time, units, chance, arithmetic; each tool once."""
-    text = text[:READ_CHARS]
-    found = [*_times(text), *_conversions(text), *_choices(text)]
+    written = unicodedata.normalize("NFKC", text[:READ_CHARS])
+    text = simplified(written)
+    found = [*_times(text), *_conversions(text), *_choices(text, written)]
     if not any(wish.tool in ("unit_convert", "random_choice") for wish in found):
         found.extend(_sums(text))
     return list({wish.tool: wish for wish in found}.values())
@@ -63,9 +65,9 @@ def arguments_for(wish: Wish, tool: ToolSpec) -> dict[str, Any]:
 # --- time -------------------------------------------------------------------------------------------------
 
 _TIME_EN = re.compile(
-    r"(?:\bwhat(?:'s| is)? (?:the )?(?:current |local )?time|\bcurrent time|\btell me the time)"
+    r"(?:\bwhat(?:'?s| is)? (?:the )?(?:current |local )?time|\bcurrent time|\btell me the time)"
     r"(?=\s*(?:in|now|right|there|please|today|[?!.,;]|$))|\bwhat time is it"
-    r"|\bwhat(?:'s| is) (?:the date|today's date|today)\b"
+    r"|\bwhat(?:'?s| is) (?:the date|today's date|today)\b"
     r"|\bwhat (?:day|date|weekday) is\b|\bwhich day is (?:it|today)\b",
     re.IGNORECASE,
 )
@@ -76,6 +78,9 @@ _TIME_ZH = re.compile(
     r"几点|(?:现在|当前|此刻|目前).{0,8}时间|报时|什么时候了|星期几|几月几号"
     r"|今天.{0,3}(?:几号|星期几|周几|礼拜几|日期)"
 )
+_NOT_NOW = re.compile(
+    r"\b(?:tomorrow|yesterday|next|last|was|will)\b|[明昨后前]天|[上下]个?(?:周|星期|月)", re.IGNORECASE
+)
 _NOT_A_PLACE = re.compile(
     r"请问|告诉我|你知道|想?知道|现在|当前|此刻|目前|今天|那边|当地|这里|那里|我们?这儿?|一下|时间|大概|到底"
     r"|那么?|[了钟吗呢的在是,，。、？?！! ]"
@@ -83,6 +88,8 @@ _NOT_A_PLACE = re.compile(
 
 
 def _times(text: str) -> Iterator[Wish]:
+    if _NOT_NOW.search(text):
+        return
     if match := _TIME_EN.search(text):
         place = _PLACE_EN.search(text, match.end())
         yield Wish("current_time", {"timezone": place[1].strip()} if place else {})
@@ -104,7 +111,10 @@ def _is_place(name: str) -> bool:
 
 # --- units ------------------------------------------------------------------------------------------------
 
-_NUMBER = r"-?\d+(?:\.\d+)?"
+_NUMBER = r"(?<![\d.])-?\d+(?:\.\d+)?"
+_NUMBER_ZH = (
+    r"(?:(?<![一二两三四五六七八九十百千万])[一二两三四五六七八九十百千万]{1,9}|(?<![\d.])-?\d+(?:\.\d+)?)"
+)
 _UNIT_EN = r"[A-Za-z°µ²³/]+(?: (?:feet|miles|inches|meters|metres|ounces|pounds|tons|hour))?"
 _UNIT_ZH = r"[\u4e00-\u9fffA-Za-z°²³/]{1,8}?"
 _CONVERSIONS = (
@@ -118,7 +128,7 @@ _CONVERSIONS = (
         re.IGNORECASE,
     ),
     re.compile(
-        rf"(?P<value>{_NUMBER})\s*(?P<source>{_UNIT_ZH})(?:等于|相当于|是|合|有|换算成|换成|转换成|转成|转换为|换算为|=)+"
+        rf"(?P<value>{_NUMBER_ZH})\s*(?P<source>{_UNIT_ZH})(?:等于|相当于|是|合|有|换算成|换成|转换成|转成|转换为|换算为|=)+"
         rf"(?:多少|几)?(?:个)?(?P<target>{_UNIT_ZH})(?:[?？。!！,，\s吗呢啊]|$)"
     ),
 )
@@ -129,7 +139,11 @@ def _conversions(text: str) -> Iterator[Wish]:
         for match in pattern.finditer(text):
             source, target = match["source"].strip(), match["target"].strip()
             if _convertible(source, target):
-                value = float(match["value"])
+                value = (
+                    float(match["value"])
+                    if match["value"][-1].isdecimal()
+                    else float(_number(match["value"]))
+                )
                 yield Wish(
                     "unit_convert",
                     {
@@ -164,14 +178,39 @@ _PICK_ZH = re.compile(
 )
 
 
-def _choices(text: str) -> Iterator[Wish]:
+_RANGE = (
+    re.compile(
+        r"\b(?:number|integer|digit)\b[^\d\n]{0,20}?(-?\d{1,9}) ?(?:and|to|-|–|~) ?(-?\d{1,9})\b",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(-?\d{1,9}) ?[到至~-] ?(-?\d{1,9})(?:之?间|以?内)?.{0,8}?(?:选|挑|抽|随机|生成).{0,6}?数"),
+    re.compile(
+        r"(?:选|挑|抽|随机|生成).{0,8}?(-?\d{1,9}) ?[到至~-] ?(-?\d{1,9})(?:之?间|以?内)?的?.{0,3}?数"
+    ),
+)
+_WIDEST = 1000
+
+
+def _range(text: str) -> list[str] | None:
+    """The numbers that one of is wanted; none where they are too many; None where no range is named."""
+    match = next((match for pattern in _RANGE if (match := pattern.search(text))), None)
+    if match is None:
+        return None
+    low, high = int(match[1]), int(match[2])
+    return [str(number) for number in range(low, high + 1)] if high - low < _WIDEST else []
+
+
+def _choices(text: str, written: str) -> Iterator[Wish]:
     chinese = bool(re.search(r"[\u4e00-\u9fff]", text))
     if _COIN.search(text):
         yield Wish("random_choice", {"options": ["正面", "反面"] if chinese else ["heads", "tails"]})
     elif _DIE.search(text):
         yield Wish("random_choice", {"options": [str(n) for n in range(1, 7)]})
+    elif (numbers := _range(text)) is not None:
+        if numbers:
+            yield Wish("random_choice", {"options": numbers})
     elif match := _PICK_EN.search(text) or _PICK_ZH.search(text):
-        listed = next(group for group in match.groups() if group)
+        listed = written[slice(*match.span(1 if match[1] else 2))] if match.re is _PICK_ZH else match[1]
         parts = re.split(
             r"\s*(?:,\s*(?:or|and)\s+|\s+(?:or|and)\s+|[,，、;；]|还是|或者?|和)\s*",
             listed.strip(" ?？!！.。"),
@@ -184,7 +223,7 @@ def _choices(text: str) -> Iterator[Wish]:
 # --- arithmetic -------------------------------------------------------------------------------------------
 
 _FUNCTIONS = "sqrt|abs|round|floor|ceil|min|max|factorial|exp|ln|log10|log|asin|acos|atan|sin|cos|tan"
-_N = r"(\d+(?:\.\d+)?|\([^()]*\))"
+_N = r"((?<![\d.])\d+(?:\.\d+)?|\([^()]*\))"
 _SPOKEN: Sequence[tuple[str, str]] = (
     (r"(?<=\d),(?=\d{3}(?!\d))", ""),
     (rf"(?:the )?square root of {_N}", r"sqrt(\1)"),

@@ -31,6 +31,9 @@ _PROVINCES = (
 )
 _NO_PLACE = re.compile(r"[你您他她它这那谁哪什怎不]|院|校|得|进|下|一起|家里?$|学校$|宿舍$|公司$")
 _LIST = re.compile(r"[、,]|以及|还有|(?<![暖柔温共饱缓])和(?![平服牛谐气面尚睦])")
+_SINCE = re.compile(
+    r"(?:已经|快|都|有|了)*[一二两三四五六七八九十几多半\d]+(?:年|天|个?月|个?星期|周|个?礼拜)(?:多|半)?$"
+)
 _END = re.compile(r"(?:了|啊|哦|呀|吧|啦|哈|哟|喔|呢)+$")
 
 
@@ -45,7 +48,7 @@ def _name(text: str) -> Sequence[str]:
 
 
 def _place(text: str) -> Sequence[str]:
-    place = _END.sub("", text.strip())
+    place = _SINCE.sub("", _END.sub("", text.strip()))
     return () if _NO_PLACE.match(place) else (place,)
 
 
@@ -73,7 +76,7 @@ def _date(text: str) -> Sequence[str]:
 
 
 _VERY = r"(?:还|也|都|就|很|最|非常|特别|真的?|比较|超级?|一直|挺|其实|更|尤其|十分|蛮|好)*"
-_NOW = r"(?:现在|目前|如今|一直|就|也|还|家|刚刚?|最近|已经)*"
+_NOW = r"(?:现在|目前|如今|一直|就|也|还|家|刚刚?|最近|已经|[去今前]年|上个?[月周])*"
 KIN = (
     "狗狗?|猫咪?|兔子|仓鼠|鹦鹉|乌龟|儿子|女儿|孩子|宝宝|妹妹|弟弟|哥哥|姐姐|老婆|妻子|太太|丈夫|老公|妈妈|爸爸|母亲|父亲"
     "|女朋友|男朋友|朋友|同桌"

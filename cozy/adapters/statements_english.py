@@ -56,7 +56,9 @@ _TAIL = re.compile(
 )
 _AFTER_PLACE = re.compile(
     r",|\s(?:with|and|since|for|now|but|because|at the moment|right now|currently|where|which|these days"
-    r"|as|too)\b",
+    r"|as|too|(?:last|this|next|a|one|two|three|\d+|some|several|many) (?:few |couple of )?"
+    r"(?:day|week|month|year|spring|summer|autumn|fall|winter|while)s?|in (?:19|20)\d\d|yesterday|today"
+    r"|recently)\b",
     re.IGNORECASE,
 )
 _AFTER_JOB = re.compile(

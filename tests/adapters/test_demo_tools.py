@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -59,6 +60,21 @@ def units(value: float, source: str, target: str) -> dict[str, Any]:
         ("roll a die", "random_choice", {"options": ["1", "2", "3", "4", "5", "6"]}),
         ("pick one: tea, coffee or milk", "random_choice", {"options": ["tea", "coffee", "milk"]}),
         ("从红、黄、蓝中选一个", "random_choice", {"options": ["红", "黄", "蓝"]}),
+        ("從紅茶、綠茶裡選一個", "random_choice", {"options": ["紅茶", "綠茶"]}),
+        ("pick a number between 1 and 4", "random_choice", {"options": ["1", "2", "3", "4"]}),
+        ("give me a random number from 8 to 10", "random_choice", {"options": ["8", "9", "10"]}),
+        ("random number 1-3 please", "random_choice", {"options": ["1", "2", "3"]}),
+        ("1到4随机选一个数", "random_choice", {"options": ["1", "2", "3", "4"]}),
+        ("随机给我一个1到3之间的数字", "random_choice", {"options": ["1", "2", "3"]}),
+        ("現在幾點？", "current_time", {}),
+        ("東京現在幾點", "current_time", {"timezone": "东京"}),
+        ("今天禮拜幾", "current_time", {}),
+        ("Ｗｈａｔ　ｔｉｍｅ　ｉｓ　ｉｔ？", "current_time", {}),
+        ("whats the time", "current_time", {}),
+        ("一斤是多少克", "unit_convert", units(1, "斤", "克")),
+        ("两公里等于多少米？", "unit_convert", units(2, "公里", "米")),
+        ("５公里是多少英里", "unit_convert", units(5, "公里", "英里")),
+        ("1小時等於多少分鐘", "unit_convert", units(1, "小时", "分钟")),
     ],
 )
 def test_a_message_asks_for_a_tool(text: str, tool: str, arguments: dict[str, Any]) -> None:
@@ -86,6 +102,13 @@ def test_a_message_may_ask_for_several() -> None:
         "Born 2024-05-01?",
         "open 24/7?",
         "3 people in Paris",
+        "what day is it tomorrow?",
+        "what was the date yesterday",
+        "明天星期几",
+        "昨天几号",
+        "pick a number between 1 and 100000000",
+        "pick a number between 9 and 2",
+        "我一斤都不想减",
         "((((((((",
         "= = =",
     ],
@@ -114,6 +137,15 @@ def test_arguments_go_by_the_names_of_the_schema() -> None:
 def test_an_argument_without_a_place_is_left_out() -> None:
     (wish,) = wishes("东京现在几点？")
     assert arguments_for(wish, ToolSpec("current_time", "", {"type": "object"})) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 1000, "\t" * 1000, "1," * 500, "9千" * 500 + "加一", "从" * 1000 + "选", "一" * 1000]
+)
+def test_hostile_text_is_read_at_once(text: str) -> None:
+    began = time.process_time()
+    wishes(text)
+    assert time.process_time() - began < 0.15
 
 
 @pytest.mark.parametrize("text", ["1+" * 20_000, "(" * 20_000, "几点" * 20_000, "1 km " * 20_000])

@@ -19,6 +19,9 @@ ENGLISH = {
     "call me bob": ["basic_info/name: bob"],
     "I’m from Brazil": ["basic_info/hometown: Brazil"],
     "I recently moved to New York, by the way": ["basic_info/city: New York"],
+    "I moved to Lyon last month": ["basic_info/city: Lyon"],
+    "I've moved to Cape Town a year ago": ["basic_info/city: Cape Town"],
+    "I lived in Rome. I moved to Oslo in 2020": ["basic_info/city: Oslo"],
     "I like tea, coffee and long walks": [
         "interest/tea: likes it",
         "interest/coffee: likes it",
@@ -61,6 +64,9 @@ CHINESE = {
     "你可以叫我“老王”": ["basic_info/name: 老王"],
     "我叫阿卜杜拉·买买提": ["basic_info/name: 阿卜杜拉·买买提"],
     "我在杭州住了十年": ["basic_info/city: 杭州"],
+    "我住在上海已经三年了": ["basic_info/city: 上海"],
+    "我去年搬到成都了": ["basic_info/city: 成都"],
+    "我搬到三亚两个月了": ["basic_info/city: 三亚"],
     "我来自四川成都": ["basic_info/hometown: 四川成都"],
     "我喜欢喝茶和咖啡，不喜欢香菜。": [
         "interest/茶: 喜欢喝",
