@@ -17,8 +17,8 @@ LONGEST = 800
 LONGEST_CODE = 4000
 """Characters of a code block that is kept whole."""
 LONGEST_HEADING = 120
-SPLITTING = 1
-"""Goes up when the same text would be split otherwise, so that documents are taken in anew."""
+SPLITTING = 2
+"""Goes up when the same text would be split or indexed otherwise, so that documents are taken in anew."""
 
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t\u3000]+(.*))?$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")

@@ -2,7 +2,7 @@
 
 Words of spaced scripts are folded (NFKC, case) and lightly stemmed. Chinese, Japanese, Korean and Thai
 text, which has no spaces to cut at, becomes overlapping pairs of characters, and single ones beside them:
-`血压计` is 血压, 压计, 血, 压, 计. Simplified and traditional characters stay different terms.
+`血压计` is 血压, 压计, 血, 压, 计, and so is `血壓計`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+
+from cozy.adapters.traditional import simplified
 
 WEAK = 0.3
 """Weight of a single character that is part of a longer run: it helps, its pairs decide."""
@@ -149,7 +151,7 @@ def _folded(text: str) -> str:
 def _pieces(text: str) -> list[tuple[str, str]]:
     """(`run`, characters) of unspaced scripts, (`word`, stem), (`number`, digits); in order."""
     pieces: list[tuple[str, str]] = []
-    for match in _PIECE.finditer(_folded(text)):
+    for match in _PIECE.finditer(simplified(_folded(text))):
         kind, piece = match.lastgroup or "", match.group()
         if kind == "word":
             piece = _stem(piece[:_TERM_CHARACTERS])

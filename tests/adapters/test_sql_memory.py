@@ -67,6 +67,7 @@ async def test_what_was_told_is_kept_newest_first(memories: SqlMemories, ada: Us
         ("我住在哪里", "用户住在北京"),
         ("推荐一种茶", "用户喜欢喝茶"),
         ("我对什么过敏", "用户对花生过敏"),
+        ("我對什麼過敏", "用户对花生过敏"),
     ],
 )
 async def test_a_question_finds_what_answers_it(

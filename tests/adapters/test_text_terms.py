@@ -139,3 +139,9 @@ def test_texts_that_say_the_same_have_one_fingerprint(one: str, other: str) -> N
 )
 def test_texts_that_differ_in_what_they_say_have_two(one: str, other: str) -> None:
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_traditional_and_simplified_characters_find_each_other() -> None:
+    assert index_terms("血壓計與體溫計") == index_terms("血压计与体温计")
+    assert query_terms("頸動脈超聲檢查") == query_terms("颈动脉超声检查")
+    assert fingerprint("陳大文") != fingerprint("陈大文"), "a name is what its owner writes"
