@@ -18,7 +18,22 @@ CozyError
 │   └── EngineUnavailable      it is away, or answered nonsense
 ├── ToolError              a tool cannot be called, or failed
 ├── StorageError           the database failed
-└── NotFound               there is no such thing, or it is another user's
+├── InvalidRequest         a request cannot be read, or asks for what cannot be
+│   ├── Unsupported            it asks for something that Cozy does not do
+│   └── TooLarge               it is longer than is taken
+├── AuthError              nobody knows who asks, or they may not
+│   ├── AuthRequired           no token and no key came with the request
+│   ├── InvalidToken           the token or key is wrong, expired or revoked
+│   ├── WrongPassword          name and password do not belong together
+│   ├── SecondFactorNeeded     the password is right; a one-time code is wanted too
+│   ├── AccountDisabled        an admin has closed the account
+│   ├── RegistrationClosed     new users are not taken
+│   └── Forbidden              known, and not allowed
+├── NotFound               there is no such thing, or it is another user's
+├── Conflict               there is one already, or it is being done
+├── NotImplementedYet      a route that is there for a later version
+├── RateLimited            too many requests from one caller
+└── Overloaded             too many from all, or the server is being stopped
 """
 
 from __future__ import annotations
@@ -184,3 +199,132 @@ class NotFound(CozyError):
 
     def __init__(self, kind: str, name: object, *, known: Iterable[str] = ()) -> None:
         super().__init__(f"no {kind} `{name}`", hint=did_you_mean(str(name), known))
+
+
+class InvalidRequest(CozyError):
+    """A request cannot be read, or asks for what cannot be; `param` is where, as OpenAI names it."""
+
+    code = "VALIDATION_FAILED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        hint: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.param = param
+
+
+class Unsupported(InvalidRequest):
+    code = "VALIDATION_UNSUPPORTED"
+
+
+class TooLarge(InvalidRequest):
+    code = "VALIDATION_TOO_LARGE"
+
+
+class AuthError(CozyError):
+    """Nobody knows who asks, or they may not."""
+
+    code = "AUTH_FAILED"
+
+
+class AuthRequired(AuthError):
+    code = "AUTH_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this needs a key or a token",
+            hint="send `Authorization: Bearer …`; `cozy key create` makes a key",
+        )
+
+
+class InvalidToken(AuthError):
+    """Wrong, expired and revoked are told apart in the log, not in the answer."""
+
+    code = "AUTH_INVALID_TOKEN"
+
+    def __init__(self, reason: str = "unknown") -> None:
+        super().__init__("the key or token is not valid", hint="log in again, or ask for a new key")
+        self.reason = reason
+        """For the log: `expired`, `revoked`, `malformed`, `unknown` …"""
+
+
+class WrongPassword(AuthError):
+    code = "AUTH_WRONG_PASSWORD"
+
+    def __init__(self) -> None:
+        super().__init__("the user name or the password is wrong")
+
+
+class SecondFactorNeeded(AuthError):
+    code = "AUTH_SECOND_FACTOR_REQUIRED"
+
+    def __init__(self, *, wrong: bool = False) -> None:
+        super().__init__(
+            "the one-time code is wrong" if wrong else "a one-time code is needed",
+            hint="send `code` with the six digits that the authenticator shows",
+        )
+
+
+class AccountDisabled(AuthError):
+    code = "AUTH_ACCOUNT_DISABLED"
+
+    def __init__(self) -> None:
+        super().__init__("this account is closed")
+
+
+class RegistrationClosed(AuthError):
+    code = "AUTH_REGISTRATION_CLOSED"
+
+    def __init__(self) -> None:
+        super().__init__("registration is closed here", hint="ask an admin for an account")
+
+
+class Forbidden(AuthError):
+    code = "AUTH_FORBIDDEN"
+
+    def __init__(self, what: str = "this") -> None:
+        super().__init__(f"{what} is not allowed for this user or key")
+
+
+class Conflict(CozyError):
+    """There is one already, or it is being done."""
+
+    code = "RESOURCE_CONFLICT"
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+class NotImplementedYet(CozyError):
+    """A route that is there for a later version."""
+
+    code = "RESOURCE_NOT_IMPLEMENTED"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not available in this version")
+
+
+class RateLimited(CozyError):
+    """Too many requests from one caller."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, what: str, retry_after_s: float) -> None:
+        super().__init__(f"too many {what}", hint=f"try again in {max(1, round(retry_after_s))} s")
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(CozyError):
+    """Too many from all callers together, or the server is being stopped."""
+
+    code = "RATE_LIMIT_OVERLOADED"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=f"try again in {max(1, round(retry_after_s))} s")
+        self.retry_after_s = retry_after_s

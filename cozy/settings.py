@@ -104,8 +104,82 @@ class DatabaseSettings(Part):
 class ToolSettings(Part):
     allow: tuple[str, ...] = ()
     """Patterns of tools that personalities may use; none means all."""
+    admins_only: tuple[str, ...] = ()
+    """Patterns of tools that are run for admins alone."""
     timezone: str = "local"
     """For `current_time` when nobody names one: an IANA name, or `local`."""
+
+
+class ServerSettings(Part):
+    """`cozy serve`."""
+
+    host: str = "127.0.0.1"
+    """The address to listen at; `0.0.0.0` or `::` is every address of the machine."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0: one that the system picks."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that answer."""
+    watch: bool = False
+    """Reload personalities and pipelines when their files change."""
+    grace_s: float = Field(default=30, ge=0, le=3600)
+    """How long answers under way may go on when the server is being stopped."""
+    max_body_bytes: int = Field(default=20_000_000, ge=1024)
+    """The longest request body that is taken; longer ones get 413."""
+    max_header_bytes: int = Field(default=32_768, ge=1024)
+    """All headers of a request together; more gets 431."""
+    body_timeout_s: float = Field(default=30, gt=0, le=3600)
+    """How long a request's body may take to arrive."""
+    write_timeout_s: float = Field(default=30, gt=0, le=3600)
+    """How long a reader may take nothing of an answer before it is cut off."""
+    ping_s: float = Field(default=10, gt=0, le=300)
+    """A stream that has been silent for so long carries a comment, so that proxies keep it open."""
+    max_turns: int = Field(default=256, ge=1)
+    """Turns under way at once in one process."""
+    queue: int = Field(default=256, ge=0)
+    """Requests that may wait for a turn; more get 503."""
+    queue_timeout_s: float = Field(default=10, ge=0, le=600)
+    """How long one may wait before it gets 503."""
+    cors_origins: tuple[str, ...] = ("*",)
+    """Origins whose pages may call the API; `*` is all of them: no cookies are used."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` is believed."""
+    models: tuple[str, ...] = ()
+    """Patterns of `provider/model` that clients may name beside personalities; empty: none."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AuthSettings(Part):
+    """Who may come in. `COZY_JWT_KEYS` (`id=secret`, several with commas, the first signs) takes the place of
+    the signing keys in the database."""
+
+    registration: Literal["open", "closed"] = "open"
+    """Whether anybody may make an account over HTTP."""
+    access_ttl_s: int = Field(default=2_592_000, ge=60)
+    """How long an access token is good. CozyChat's front end cannot renew its own: 30 days."""
+    refresh_ttl_s: int = Field(default=7_776_000, ge=60)
+    """How long a refresh token is good: 90 days."""
+    login_attempts: int = Field(default=5, ge=1, le=1000)
+    """Wrong passwords of one name that are answered at once; after that it slows down."""
+    login_refill_s: float = Field(default=60, gt=0)
+    """After so long one more is answered."""
+
+
+class LimitSettings(Part):
+    """Requests a minute, each counted by itself; 0 is no limit."""
+
+    per_address: int = Field(default=600, ge=0)
+    """From one network address."""
+    per_user: int = Field(default=300, ge=0)
+    """Of one user, over all keys and tokens."""
+    per_key: int = Field(default=300, ge=0)
+    """With one API key."""
+
+
+class RedisSettings(Part):
+    url: str = ""
+    """`redis://host:6379/0`, the password from the environment; empty: each process counts for itself."""
+    prefix: str = "cozy"
+    """What every key begins with."""
 
 
 class WorkerSettings(Part):
@@ -129,6 +203,10 @@ class Settings(Part):
     database: DatabaseSettings = DatabaseSettings()
     tools: ToolSettings = ToolSettings()
     workers: WorkerSettings = WorkerSettings()
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    redis: RedisSettings = RedisSettings()
 
     @property
     def version(self) -> str:

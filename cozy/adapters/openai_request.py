@@ -11,9 +11,9 @@ from hashlib import blake2b
 from typing import Any
 
 from cozy.adapters.model_servers import OpenAIServer
-from cozy.ports.llm import LLMRequest, Sampling
+from cozy.ports.llm import LLMRequest
 from cozy.ports.tools import ToolSpec
-from cozy.turn import Message, ToolCall
+from cozy.turn import Message, Sampling, ToolCall
 
 NAME_CHARS = 64
 """The longest tool name that OpenAI takes."""

@@ -9,29 +9,11 @@ from typing import Any, Protocol
 
 from cozy.events import FinishReason
 from cozy.ports.tools import ToolSpec
-from cozy.turn import Message
+from cozy.turn import Message, Sampling
 from cozy.usage import Usage
 
 ToolChoice = str
 """`auto`, `none`, `required`, or the name of the one tool that must be called."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the model chooses its words; None: the server's default."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    """Upper bound of the answer, in tokens."""
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    reasoning_effort: str | None = None
-    response_format: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Fields of the server's own, passed on untouched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +41,8 @@ class LLMRequest:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    """Whether several calls at once are wanted; None: the server's default."""
     sampling: Sampling = Sampling()
     user: str | None = None
     """An opaque, stable id of the end user, for the server's abuse checks."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from cozy.turn import Message, SessionId, TurnId, UserId
+from cozy.turn import Message, RequestMark, SessionId, TurnId, UserId
 
 TurnStatus = Literal["complete", "interrupted", "failed"]
 
@@ -45,6 +45,13 @@ class TurnRecord:
     """JSON, kept on the reply: model, usage, degradations, error."""
     jobs: tuple[Job, ...] = ()
     retry_of: TurnId | None = None
+    request: RequestMark | None = None
+    """Kept with the turn, so that its repetition is answered from `reply`."""
+    reply: Mapping[str, Any] | None = None
+    """JSON, what the client is told: `text`, `finish_reason`, `tool_calls` (each `id`, `name`, `arguments`),
+    `usage` (the fields of `cozy.usage.Usage`), `model`, `error` (a code, or null)."""
+    pending: tuple[Message, ...] = ()
+    """The round that waits for the client's own results, where no session keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class Session:
     last_message_at: datetime | None
     created_at: datetime
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    updated_at: datetime | None = None
+    archived_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,11 @@ from pydantic_core import PydanticCustomError
 
 from cozy.events import Event, StageDegraded
 from cozy.ports import Ports
-from cozy.ports.llm import LLMRequest, ModelCard, Sampling
+from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.store import Job
 from cozy.ports.tools import ToolSpec
 from cozy.stages.templates import Expression, Template
-from cozy.turn import ClientSystem, Turn
+from cozy.turn import ClientSystem, Sampling, Turn
 from cozy.usage import Usage
 
 # -- the types that settings are written in ------------------------------------------------------------

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from cozy.ports.llm import Sampling
 from cozy.stages.base import ModelChoice, Names, Settings
+from cozy.turn import Sampling
 
 
 class ModelSettings(Settings):

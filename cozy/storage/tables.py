@@ -1,9 +1,10 @@
-"""Users, sessions, messages, the outbox and the audit trail; `migrations/` follows this file."""
+"""Users and their keys, sessions, messages, outbox and audit trail; `migrations/` follows this file."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -27,6 +28,18 @@ users = Table(
     Column("password_hash", StoredText),
     Column("role", StoredText, nullable=False),
     Column("status", StoredText, nullable=False),
+    Column("display_name", StoredText),
+    # what users say of themselves and how they like it: for front ends, Cozy reads none of it
+    Column("profile", Json, nullable=False, server_default=text("'{}'")),
+    Column("preferences", Json, nullable=False, server_default=text("'{}'")),
+    Column("totp_secret", StoredText),
+    # confirmed with a first code; before that it is only an offer
+    Column("totp_since", UtcDateTime),
+    # the last code's time step: a code is taken once
+    Column("totp_step", BigInteger),
+    # tokens issued earlier are refused: a new password, a closed account
+    Column("tokens_since", UtcDateTime),
+    Column("last_login_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     CheckConstraint("role IN ('user', 'admin')", name="role"),
@@ -50,6 +63,7 @@ sessions = Table(
     Column("metadata", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("archived_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
     CheckConstraint("message_count >= 0", name="message_count"),
     Index("ix_sessions_alive", "user_id", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
@@ -135,4 +149,99 @@ audit_events = Table(
     CheckConstraint("level IN ('debug', 'info', 'warning', 'error', 'critical')", name="level"),
     Index("ix_audit_events_user_id", "user_id", "created_at"),
     Index("ix_audit_events_request_id", "request_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", StoredText, nullable=False),
+    # the first characters, for a person to tell keys apart
+    Column("prefix", StoredText, nullable=False),
+    # SHA-256 in hex: a key is 256 random bits, so nothing slower is needed
+    Column("hash", StoredText, nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("jti", Uuid, primary_key=True),
+    # all that came from one login: where one is used twice, the whole family is revoked
+    Column("family", Uuid, nullable=False, index=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    Column("used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    # of an access token, or of a family: then all access tokens of that login
+    Column("jti", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("revoked_at", UtcDateTime, nullable=False),
+    # when the tokens would have ended anyway
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", StoredText, primary_key=True),
+    Column("secret", StoredText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+turn_requests = Table(
+    "turn_requests",
+    metadata,
+    Column("turn_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("session_id", Uuid),
+    Column("key", StoredText, nullable=False),
+    Column("claimed", Boolean, nullable=False),
+    Column("body_hash", StoredText, nullable=False),
+    Column("state", StoredText, nullable=False),
+    # what the client was answered, once the turn has ended
+    Column("reply", Json),
+    # while it runs: after this its process is taken for dead
+    Column("leased_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    CheckConstraint("state IN ('running', 'complete', 'interrupted', 'failed')", name="state"),
+    Index("ix_turn_requests_key", "user_id", "key", "created_at"),
+    Index(
+        "ix_turn_requests_claimed",
+        "user_id",
+        "key",
+        unique=True,
+        sqlite_where=text("claimed"),
+        postgresql_where=text("claimed"),
+    ),
+)
+
+pending_calls = Table(
+    "pending_calls",
+    metadata,
+    # rounds that wait for the client's own results, where no session keeps them
+    Column("user_id", Uuid, ForeignKey("users.id"), primary_key=True),
+    Column("call_id", StoredText, primary_key=True),
+    Column("messages", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    # what every process of an installation follows: `reload`, …
+    Column("name", StoredText, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cozy.adapters.builtin_tools import BuiltinTools
 from cozy.adapters.demo_llm import DemoLLM
 from cozy.adapters.demo_talk import INTRODUCTION_EN
-from cozy.ports.llm import FinishChunk, LLMRequest, ModelCard, Sampling, TextChunk, ToolCallChunk
-from cozy.turn import Message, ToolCall
+from cozy.ports.llm import FinishChunk, LLMRequest, ModelCard, TextChunk, ToolCallChunk
+from cozy.turn import Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.adapters.demo_talks import ANSWERED, SYSTEM, TOOLS, chunks, says
 

@@ -24,9 +24,9 @@ from cozy.errors import (
     EngineTimeout,
     EngineUnavailable,
 )
-from cozy.ports.llm import Chunk, FinishChunk, LLMRequest, Sampling, TextChunk, ToolCallChunk
+from cozy.ports.llm import Chunk, FinishChunk, LLMRequest, TextChunk, ToolCallChunk
 from cozy.ports.tools import ToolSpec
-from cozy.turn import Message
+from cozy.turn import Message, Sampling
 from cozy.usage import Usage
 from tests.upstream import Answer, Cut, Hold, Upstream, calls, chunk, plain, says, sse, streams, upstream
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from cozy.adapters.model_servers import OpenAIServer
 from cozy.adapters.openai_request import WireRequest, wire_names, wire_request
-from cozy.ports.llm import LLMRequest, Sampling
+from cozy.ports.llm import LLMRequest
 from cozy.ports.tools import ToolSpec
-from cozy.turn import Message, ToolCall
+from cozy.turn import Message, Sampling, ToolCall
 
 SERVERS = {
     "openai": OpenAIServer("openai", "https://api.openai.com/v1"),

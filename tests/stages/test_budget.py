@@ -10,12 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cozy.errors import PromptTooLarge
-from cozy.ports.llm import Sampling
 from cozy.stages.base import ModelChoice
 from cozy.stages.budget import Budget, BudgetSettings, exchanges, join
 from cozy.stages.render_prompt import RenderPrompt, RenderPromptSettings
 from cozy.stages.values import Budgeted, BudgetReport, ContextPart, Prompt, Snippet
-from cozy.turn import Message, ToolCall
+from cozy.turn import Message, Sampling, ToolCall
 from tests.stages.seat import Seat, Window, persona, ports, turn
 
 

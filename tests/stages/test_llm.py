@@ -12,14 +12,14 @@ from cozy.adapters.scripted import Reply as Script
 from cozy.adapters.scripted import ScriptedLLM, ScriptedUsage
 from cozy.errors import EngineAuthError, EngineTimeout, EngineUnavailable, PromptTooLarge
 from cozy.events import ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
-from cozy.ports.llm import ModelCard, Sampling
+from cozy.ports.llm import ModelCard
 from cozy.ports.tools import ToolSpec
 from cozy.stages.base import ModelChoice, NodeInfo
 from cozy.stages.llm import Llm, LlmSettings
 from cozy.stages.templates import Template
 from cozy.stages.tool_arguments import compile_tools
 from cozy.stages.values import Generation, Prompt, PromptSection, Reply
-from cozy.turn import Message, ToolCall
+from cozy.turn import Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.stages.seat import ADA, Characters, Seat, persona, ports, turn
 

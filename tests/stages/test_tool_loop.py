@@ -13,13 +13,13 @@ from cozy.adapters.scripted import ScriptedLLM
 from cozy.adapters.scripted_engines import ScriptedToolbox
 from cozy.errors import EngineUnavailable, NoAnswer, ToolError
 from cozy.events import TextDelta, ToolFinished, ToolStarted
-from cozy.ports.llm import LLMRequest, Sampling
+from cozy.ports.llm import LLMRequest
 from cozy.ports.tools import Toolbox, ToolCaller, ToolResult, ToolSpec
 from cozy.stages.base import ModelChoice, NodeInfo
 from cozy.stages.tool_arguments import compile_tools
 from cozy.stages.tool_loop import ToolLoop, ToolLoopSettings
 from cozy.stages.values import Generation, Reply
-from cozy.turn import Message, ToolCall
+from cozy.turn import Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.stages.seat import ADA, FIRST, MAIN, Seat, persona, ports, turn
 

@@ -1,0 +1,41 @@
+"""How often somebody may do something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A bucket: `burst` at once, refilled evenly at `count` per `per_s`."""
+
+    count: float
+    per_s: float
+    burst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Whether it may be done now."""
+
+    allowed: bool
+    limit: int
+    """The burst."""
+    remaining: int
+    reset_s: float
+    """Until the bucket is full again."""
+    retry_after_s: float
+    """Until there is room for what was refused; 0 where it was allowed."""
+
+
+class RateLimiter(Protocol):
+    """Never raises: where its server is away, each process counts for itself."""
+
+    async def take(self, key: str, rate: Rate, cost: float = 1) -> Allowance:
+        """Use up `cost` of the bucket of `key`, where there is so much."""
+        ...
+
+    async def give_back(self, key: str, rate: Rate, cost: float = 1) -> None:
+        """Undo a `take` that came to nothing."""
+        ...

@@ -1,0 +1,62 @@
+"""What operators need of an installation: its health, its audit trail, signals between its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+Condition = Literal["ok", "degraded", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyHealth:
+    """How one thing outside does."""
+
+    name: str
+    """`database`, `redis`, `personalities`, `model/openai` …"""
+    condition: Condition
+    latency_ms: float | None = None
+    reason: str = ""
+    """Where it is not `ok`; no secret and no address with a password stands in it."""
+    vital: bool = True
+    """Whether the service cannot do without it: only a vital dependency makes the whole `down`."""
+
+
+class HealthCheck(Protocol):
+    """Never raises, never takes longer than about two seconds."""
+
+    async def __call__(self) -> DependencyHealth: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that was done by or to somebody, for the record."""
+
+    type: str
+    """`auth.login_failed`, `admin.reload`, `user.password_changed` …"""
+    user_id: UUID | None = None
+    """Who did it."""
+    request_id: str | None = None
+    session_id: UUID | None = None
+    personality_id: str | None = None
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Facts; never a password, a token, a key or the text of a message."""
+
+
+class Audit(Protocol):
+    async def record(self, event: AuditEvent) -> None:
+        """On disk when this returns. Raises StorageError."""
+        ...
+
+
+class Signals(Protocol):
+    """Counters that every process of an installation follows. Raises StorageError."""
+
+    async def raise_(self, name: str) -> int:
+        """Count one up; gives the new count."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]: ...

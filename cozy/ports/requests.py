@@ -1,0 +1,60 @@
+"""Requests that may come a second time, and what they were answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from cozy.ports.store import TurnStatus
+from cozy.turn import Message, RequestMark, SessionId, TurnId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """A request that has been seen."""
+
+    turn_id: TurnId
+    session_id: SessionId | None
+    body_hash: str
+    state: Literal["running"] | TurnStatus
+    reply: Mapping[str, Any] | None
+    """As `TurnRecord.reply`; None while it runs."""
+    leased_until: datetime | None
+
+
+class Requests(Protocol):
+    """Raises StorageError."""
+
+    async def claim(
+        self, user_id: UserId, mark: RequestMark, turn_id: TurnId, *, lease_s: float
+    ) -> KnownRequest | None:
+        """Begin the request of a key that the client named: None where it is ours to run now; else the one
+        that has the key.
+
+        One that failed, was interrupted, or whose lease has run out (its process is dead), is taken over by
+        `turn_id`: then the old one is given with its state `failed` or `interrupted`, and the new turn is to
+        retry it. (`KnownRequest.turn_id` is the old turn's.)
+        """
+        ...
+
+    async def find(self, user_id: UserId, mark: RequestMark) -> KnownRequest | None:
+        """The newest request of that key and body, of the last day."""
+        ...
+
+    async def settle(
+        self, user_id: UserId, turn_id: TurnId, state: TurnStatus, reply: Mapping[str, Any] | None
+    ) -> None:
+        """End a claimed request whose turn was not stored (`Store.save_turn` ends those of stored turns).
+        One that has ended already stays as it is."""
+        ...
+
+    async def pending(self, user_id: UserId, call_ids: Sequence[str]) -> Sequence[Message]:
+        """The round that waits for results of these calls, where no session keeps it: the assistant's
+        message with all its calls, and the results that are known already. Empty where there is none."""
+        ...
+
+    async def side_effects(self, turn_id: TurnId) -> Sequence[Message]:
+        """The stored rounds of a turn: assistant messages with calls, and `tool` messages."""
+        ...
