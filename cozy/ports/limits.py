@@ -8,11 +8,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A bucket: `burst` at once, refilled evenly at `count` per `per_s`."""
+    """A bucket: `burst` at once, refilled evenly at `count` per `per_s`; all of them above 0."""
 
     count: float
     per_s: float
     burst: float
+
+    def seconds(self, cost: float) -> float:
+        """How long refilling what `cost` takes out lasts."""
+        return cost * self.per_s / self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class RateLimiter(Protocol):
     """Never raises: where its server is away, each process counts for itself."""
 
     async def take(self, key: str, rate: Rate, cost: float = 1) -> Allowance:
-        """Use up `cost` of the bucket of `key`, where there is so much."""
+        """Use up `cost` of the bucket of `key`, where there is so much; more than a full bucket holds is
+        always refused."""
         ...
 
     async def give_back(self, key: str, rate: Rate, cost: float = 1) -> None:
