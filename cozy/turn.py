@@ -41,6 +41,8 @@ class Message:
     """Content parts beyond text (images), in OpenAI's form; `content` holds the text among them."""
     tokens: int | None = None
     """How many tokens the content is, where somebody has counted already."""
+    name: str | None = None
+    """Which of several people of one role speaks, where a client says so."""
 
 
 @dataclass(frozen=True, slots=True)

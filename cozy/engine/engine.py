@@ -37,10 +37,18 @@ class RunningTurn:
         return self
 
     async def __anext__(self) -> Event:
-        event = await self._run.reader.next()
+        event = await self.next()
         if event is None:
             raise StopAsyncIteration
         return event
+
+    async def next(self) -> Event | None:
+        """The next event as soon as there is one; None after the last. A cancelled wait loses nothing."""
+        return await self._run.reader.next()
+
+    def ready(self) -> list[Event]:
+        """The events that can be had without waiting, so that they can be written together."""
+        return self._run.reader.ready()
 
     def interrupt(self, heard: str | None = None) -> None:
         """Stop the model at once and keep what was said. `heard` is what of it reached the user's ears;

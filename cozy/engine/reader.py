@@ -90,6 +90,13 @@ class Reader:
                 return None
             self._came = anyio.Event()
             await self._came.wait()
+        return self._take()
+
+    def ready(self) -> list[Event]:
+        """What can be had without waiting; maybe nothing."""
+        return [self._take() for _ in range(len(self._events))]
+
+    def _take(self) -> Event:
         event = self._events.popleft()
         if isinstance(event, TextDelta):
             self.texts_read += 1

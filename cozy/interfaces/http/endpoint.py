@@ -1,0 +1,155 @@
+"""A route: what it takes and gives, declared once, for the router and for the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Send
+from starlette.types import Scope as ASGIScope
+
+from cozy.errors import AuthRequired, CozyError
+from cozy.interfaces.http.bodies import body_as, query_as, read_body
+from cozy.interfaces.http.credentials import caller_of
+from cozy.interfaces.http.exchange import Exchange, exchange_of
+from cozy.interfaces.http.problems import Problem, problem_of
+from cozy.interfaces.http.service import Service
+from cozy.ports.identity import Caller, Scope
+
+B = TypeVar("B", bound=BaseModel | None)
+Q = TypeVar("Q", bound=BaseModel | None)
+
+Access = Literal["anyone"] | Scope
+"""Who may call: anyone, or a caller whose credential has the scope."""
+Told = BaseModel | Mapping[str, Any] | Response | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B, Q]):
+    """A request whose parts have been checked."""
+
+    request: Request
+    service: Service
+    exchange: Exchange
+    known: Caller | None
+    body: B
+    query: Q
+
+    @property
+    def caller(self) -> Caller:
+        """Raises AuthRequired on a route that is open to anyone."""
+        if self.known is None:
+            raise AuthRequired
+        return self.known
+
+    def path(self, name: str) -> str:
+        """A part of the path, by its name there."""
+        return self.request.path_params[name]
+
+
+ErrorTeller = Callable[[Problem, str], Response]
+"""A problem and the request's id → the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path."""
+
+    method: str
+    path: str
+    handler: Callable[[Call[Any, Any]], Awaitable[Told]]
+    access: Access
+    tag: str
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    gives: type[BaseModel] | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    """Statuses of errors beside those that follow from what it takes."""
+    media_type: str = "application/json"
+    """Of the answer, where it is no JSON."""
+    tell: ErrorTeller | None = None
+    """How errors are told; None: in OpenAI's shape."""
+
+    @property
+    def summary(self) -> str:
+        return (self.handler.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+    @property
+    def description(self) -> str:
+        return " ".join((self.handler.__doc__ or "").strip().partition("\n")[2].split())
+
+
+def endpoint(
+    method: str,
+    path: str,
+    *,
+    access: Access,
+    tag: str,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    gives: type[BaseModel] | None = None,
+    status: int = 200,
+    errors: tuple[int, ...] = (),
+    media_type: str = "application/json",
+    tell: ErrorTeller | None = None,
+) -> Callable[[Callable[[Call[Any, Any]], Awaitable[Told]]], Endpoint]:
+    """Declare the function beneath as a route; its docstring is the route's description."""
+
+    def declare(handler: Callable[[Call[Any, Any]], Awaitable[Told]]) -> Endpoint:
+        return Endpoint(
+            method, path, handler, access, tag, body, query, gives, status, errors, media_type, tell
+        )
+
+    return declare
+
+
+def route_of(declared: Endpoint, service: Service) -> Route:
+    """The route that answers for an endpoint."""
+    return Route(declared.path, _Answering(declared, service), methods=[declared.method])
+
+
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """An endpoint as an ASGI application: a class, so that Starlette hands it the raw channels."""
+
+    declared: Endpoint
+    service: Service
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        exchange.route = self.declared.path
+        try:
+            response = await self._answer(Request(scope, receive), exchange)
+        except CozyError as error:
+            if self.declared.tell is None:
+                raise
+            exchange.code = error.code
+            response = self.declared.tell(problem_of(error), exchange.request_id)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, exchange: Exchange) -> Response:
+        declared, service = self.declared, self.service
+        known = await caller_of(request, service, declared.access) if declared.access != "anyone" else None
+        query = query_as(declared.query, request.query_params) if declared.query else None
+        body = None
+        if declared.body is not None:
+            body = body_as(declared.body, await read_body(request, service.settings.server.body_timeout_s))
+        told = await declared.handler(Call(request, service, exchange, known, body, query))
+        return _response(told, declared.status)
+
+
+def _response(told: Told, status: int) -> Response:
+    match told:
+        case Response():
+            return told
+        case None:
+            return Response(status_code=204)
+        case _:
+            return Response(to_json(told), status, media_type="application/json")

@@ -1,0 +1,160 @@
+"""The way in and out for every request: its id, its limits, its line in the log, an answer to any error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cozy.errors import CozyError, RateLimited, TooLarge
+from cozy.interfaces.http.exchange import Exchange, begin_exchange
+from cozy.interfaces.http.metrics import Metrics
+from cozy.interfaces.http.problems import HeadersTooLarge, Problem, problem_of, unexpected
+from cozy.ports.limits import Allowance, Rate, RateLimiter
+from cozy.settings import Settings
+
+_log = logging.getLogger("cozy.http")
+_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked every few seconds by machines: not worth a line each."""
+
+
+def per_minute(count: int) -> Rate:
+    """`count` a minute, all of them at once if need be."""
+    return Rate(count=count, per_s=60, burst=count)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Wraps the whole application."""
+
+    app: ASGIApp
+    settings: Settings
+    limits: RateLimiter
+    metrics: Metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = begin_exchange(scope, self.settings.server.trusted_proxies)
+        answer = _Answer(exchange, send)
+        with self.metrics.in_flight.track_inprogress():
+            try:
+                self._check_headers(scope)
+                await self._check_address(scope, exchange)
+                await self.app(scope, self._bounded(scope, receive), answer)
+            except CozyError as error:
+                exchange.code = error.code
+                await answer.problem(problem_of(error))
+            except Exception:
+                _log.exception("request failed", extra={"request_id": exchange.request_id})
+                exchange.code = "INTERNAL_ERROR"
+                await answer.problem(unexpected())
+            finally:
+                self._tell(scope, exchange)
+
+    def _check_headers(self, scope: Scope) -> None:
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size > self.settings.server.max_header_bytes:
+            raise HeadersTooLarge(f"the headers have {size:,} bytes, at most {self._most_headers} are taken")
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if length.isdigit() and int(length) > self.settings.server.max_body_bytes:
+            raise self._too_large()
+
+    @property
+    def _most_headers(self) -> str:
+        return f"{self.settings.server.max_header_bytes:,}"
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is longer than {self.settings.server.max_body_bytes:,} bytes")
+
+    async def _check_address(self, scope: Scope, exchange: Exchange) -> None:
+        count = self.settings.limits.per_address
+        if not count or scope["path"] in _QUIET:
+            return
+        allowance = await self.limits.take(f"address:{exchange.address}", per_minute(count))
+        if not allowance.allowed:
+            self.metrics.refused.labels("address").inc()
+            raise RateLimited("requests from this address", allowance.retry_after_s)
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """`receive`, with an error where the body turns out longer than it may be."""
+        most, got = self.settings.server.max_body_bytes, 0
+
+        async def counted() -> Message:
+            nonlocal got
+            message = await receive()
+            if message["type"] == "http.request":
+                got += len(message.get("body", b""))
+                if got > most:
+                    raise self._too_large()
+            return message
+
+        return counted
+
+    def _tell(self, scope: Scope, exchange: Exchange) -> None:
+        self.metrics.request(scope["method"], exchange)
+        if scope["path"] in _QUIET and exchange.status < 400:
+            return
+        fields: dict[str, Any] = {
+            "request_id": exchange.request_id,
+            "method": scope["method"],
+            "route": exchange.route or "none",
+            "status": exchange.status,
+            "latency_ms": exchange.latency_ms,
+        }
+        for name in ("user_id", "session_id", "turn_id", "personality_id", "engine", "code"):
+            if (value := getattr(exchange, name)) is not None:
+                fields[name] = str(value)
+        if exchange.degraded:
+            fields["degraded"] = list(exchange.degraded)
+        level = logging.ERROR if exchange.status >= 500 else logging.INFO
+        _log.log(level, "request", extra=fields)
+
+
+class _Answer:
+    """`send`, with the request's id on the answer, and a memory of whether one has begun."""
+
+    def __init__(self, exchange: Exchange, send: Send) -> None:
+        self._exchange, self._send = exchange, send
+        self._begun = False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self._begun = True
+            self._exchange.status = message["status"]
+            headers = message.setdefault("headers", [])
+            headers.append((b"x-request-id", self._exchange.request_id.encode("ascii")))
+            headers += _allowance_headers(self._exchange.allowance)
+        await self._send(message)
+
+    async def problem(self, problem: Problem) -> None:
+        """Answer with an error, where no answer has begun; else the connection ends here."""
+        if self._begun:
+            return
+        response = problem.response(self._exchange.request_id)
+        # what is left of a body that was too long, or of headers, is not worth reading
+        if problem.status in (408, 413, 431):
+            response.headers["connection"] = "close"
+        await response({"type": "http", "method": "GET"}, _never, self)
+
+
+async def _never() -> Message:
+    raise RuntimeError("an error's answer reads nothing")
+
+
+def _allowance_headers(allowance: Allowance | None) -> list[tuple[bytes, bytes]]:
+    """In OpenAI's words and in those of the IETF's draft (draft-ietf-httpapi-ratelimit-headers)."""
+    if allowance is None:
+        return []
+    reset = f"{allowance.reset_s:.1f}".encode()
+    return [
+        (b"x-ratelimit-limit-requests", b"%d" % allowance.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % allowance.remaining),
+        (b"x-ratelimit-reset-requests", reset + b"s"),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (allowance.remaining, round(allowance.reset_s))),
+        (b"ratelimit-policy", b'"default";q=%d;w=60' % allowance.limit),
+    ]

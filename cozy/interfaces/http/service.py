@@ -1,0 +1,64 @@
+"""What the routes need of a running installation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+
+from cozy.engine.engine import Engine
+from cozy.ports.identity import Identity
+from cozy.ports.limits import RateLimiter
+from cozy.ports.operations import Audit, HealthCheck
+from cozy.ports.requests import Requests
+from cozy.ports.sessions import Sessions
+from cozy.settings import Settings
+
+
+class Reloaded(Protocol):
+    """What reading every personality again gives."""
+
+    @property
+    def errors(self) -> int:
+        """How many; with any, the old personalities stay."""
+        ...
+
+    def values(self) -> list[dict[str, object]]:
+        """Every diagnostic, ready for JSON."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running installation, as its HTTP interface sees it. Stores and engines are the engine's ports."""
+
+    settings: Settings
+    engine: Engine
+    sessions: Sessions
+    requests: Requests
+    identity: Identity
+    limits: RateLimiter
+    audit: Audit
+    reload: Callable[[], Awaitable[Reloaded]]
+    """Read every personality again, here and then in every other process."""
+    checks: Sequence[HealthCheck] = ()
+    draining: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the server is being stopped: no new turns begin."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every `provider/model` that is known by name and that clients may ask for."""
+        from fnmatch import fnmatchcase
+
+        settings = self.settings
+        known = [settings.model.default]
+        for name, provider in settings.providers.items():
+            known += [f"{name}/{model}" for model in provider.models]
+            known += [f"{name}/{provider.default_model}"] if provider.default_model else []
+        return tuple(
+            name
+            for name in dict.fromkeys(known)
+            if any(fnmatchcase(name, pattern) for pattern in settings.server.models)
+        )
