@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from cozy.storage import migrate
 from cozy.storage.database import Database, open_database
 from tests.databases import PostgresServer, postgres_server
+from tests.redis_server import some_redis
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +67,15 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 async def database(database_url: str) -> AsyncIterator[Database]:
     async with open_database(database_url) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server that others use too: keys begin with `redis_prefix`."""
+    with some_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    return f"cozy-test-{uuid4().hex}"

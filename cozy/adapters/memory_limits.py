@@ -34,6 +34,7 @@ class MemoryLimits:
         before = self._full_in(key, rate, now)
         after = before + rate.seconds(cost)
         if after > rate.seconds(rate.burst) + ROUNDING_S:
+            self._keep(key, now, before)
             return allowance(before, rate, cost, allowed=False)
         self._keep(key, now, after)
         return allowance(after, rate, cost, allowed=True)

@@ -78,11 +78,13 @@ async def test_more_than_the_bucket_holds_is_refused_with_a_finite_wait(limits: 
     assert (await limits.take("ada", RATE, cost=4)).retry_after_s == 1
 
 
-async def test_a_smaller_rate_holds_from_the_next_request_on(limits: MemoryLimits) -> None:
+async def test_a_changed_rate_holds_from_the_next_request_on(limits: MemoryLimits, clock: Clock) -> None:
     for _ in range(3):
         await limits.take("ada", Rate(1, 3600, 3))
     refused = await limits.take("ada", RATE)
     assert (refused.allowed, refused.retry_after_s) == (False, 1)
+    clock.now += 1
+    assert (await limits.take("ada", RATE)).allowed
 
 
 async def test_full_buckets_are_forgotten(limits: MemoryLimits, clock: Clock) -> None:
