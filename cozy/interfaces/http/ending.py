@@ -41,7 +41,7 @@ def told_again(known: KnownRequest, turn: Turn, request_id: str) -> Ending:
     """The end of the turn that this request began the first time it came."""
     reply = known.reply or {}
     calls = cast("list[dict[str, str]]", reply.get("tool_calls") or [])
-    facts = {
+    facts: dict[str, Any] = {
         **_whose(turn, request_id),
         "turn_id": str(known.turn_id),
         "session_id": str(known.session_id) if known.session_id else None,

@@ -22,6 +22,7 @@ from cozy.turn import ToolCall
 from cozy.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
+_CallKey = tuple[int, str, int]
 
 
 class OpenAIDialect:
@@ -76,9 +77,7 @@ class OpenAIRenderer:
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
-    _calls: dict[tuple[int, str, int], int | None] = field(
-        default_factory=dict[tuple[int, str, int], int | None]
-    )
+    _calls: dict[_CallKey, int | None] = field(default_factory=dict["_CallKey", int | None])
     """(choice, stage, index there) → index for the client; None for a call of a tool of ours."""
     _told: dict[int, int] = field(default_factory=dict[int, int])
     """Choice → how many calls the client has been told of."""
@@ -141,7 +140,11 @@ class OpenAIRenderer:
     def close(self, endings: Sequence[Ending]) -> bytes:
         if not self.ask.include_usage:
             return DONE
-        last = {**self._chunk(0, {}), "choices": [], "usage": usage_values(total_usage(endings))}
+        last: dict[str, Any] = {
+            **self._chunk(0, {}),
+            "choices": [],
+            "usage": usage_values(total_usage(endings)),
+        }
         return sse(last) + DONE
 
     def broken(self, problem: Problem, request_id: str) -> bytes:
