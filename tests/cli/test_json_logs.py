@@ -50,6 +50,7 @@ class Logs:
         logger = logging.getLogger(name)
         logger.handlers[:] = [self.handler]
         logger.setLevel(logging.INFO)
+        logger.propagate = False
         return logger
 
     @property
@@ -68,6 +69,7 @@ def _loggers_as_before() -> Iterator[None]:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
+        logger.propagate = True
 
 
 @pytest.fixture
