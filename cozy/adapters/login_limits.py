@@ -1,0 +1,61 @@
+"""Whoever guesses passwords or codes is slowed down; whoever knows them is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from uuid import UUID
+
+from cozy.errors import RateLimited
+from cozy.ports.limits import Rate, RateLimiter
+from cozy.settings import AuthSettings
+
+ADDRESS_FACTOR = 5
+"""So many names may be tried from one address: people share one."""
+
+Bucket = tuple[str, Rate]
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    limiter: RateLimiter
+    settings: AuthSettings
+
+    def of_login(self, name: str, address: str) -> Sequence[Bucket]:
+        """By name, known or not, and by network address where there is one."""
+        buckets = [(f"login:{_short(name)}", self._rate(1))]
+        if address:
+            buckets.append((f"login-address:{_short(address)}", self._rate(ADDRESS_FACTOR)))
+        return buckets
+
+    def of_user(self, user_id: UUID) -> Sequence[Bucket]:
+        """For what somebody who is logged in proves again."""
+        return [(f"login-user:{user_id}", self._rate(1))]
+
+    async def take(self, buckets: Sequence[Bucket]) -> None:
+        """Count an attempt before it is made: many at once are so many. Raises RateLimited."""
+        for place, (key, rate) in enumerate(buckets):
+            allowance = await self.limiter.take(key, rate)
+            if not allowance.allowed:
+                await self.give_back(buckets[:place])
+                raise RateLimited("attempts to log in", allowance.retry_after_s)
+
+    async def give_back(self, buckets: Sequence[Bucket]) -> None:
+        """The attempt was no guess."""
+        for key, rate in buckets:
+            await self.limiter.give_back(key, rate)
+
+    def _rate(self, factor: int) -> Rate:
+        return Rate(
+            count=factor, per_s=self.settings.login_refill_s, burst=factor * self.settings.login_attempts
+        )
+
+
+def _short(text: str) -> str:
+    """As it is, or its hash: what a hostile client says is not kept at length."""
+    return (
+        text
+        if len(text) <= 64
+        else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    )

@@ -1,0 +1,34 @@
+"""What was done by or to whom, in the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import insert
+
+from cozy.ports.operations import AuditEvent
+from cozy.storage.database import Database
+from cozy.storage.schema import utc_now
+from cozy.storage.tables import audit_events
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAudit:
+    """Fills Audit."""
+
+    database: Database
+
+    async def record(self, event: AuditEvent) -> None:
+        row = {
+            "id": uuid4(),
+            "request_id": event.request_id,
+            "user_id": event.user_id,
+            "session_id": event.session_id,
+            "personality_id": event.personality_id,
+            "event_type": event.type,
+            "level": event.level,
+            "payload": dict(event.payload),
+            "created_at": utc_now(),
+        }
+        await self.database.write(lambda connection: connection.execute(insert(audit_events), row))
