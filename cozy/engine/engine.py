@@ -33,6 +33,11 @@ class RunningTurn:
     def turn(self) -> Turn:
         return self._run.turn
 
+    @property
+    def ended(self) -> anyio.Event:
+        """Set once the turn is over and kept, whoever has stopped listening."""
+        return self._run.done
+
     def __aiter__(self) -> Self:
         return self
 

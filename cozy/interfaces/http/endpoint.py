@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Send
+from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from cozy.errors import AuthRequired, CozyError
@@ -27,7 +27,8 @@ Q = TypeVar("Q", bound=BaseModel | None)
 
 Access = Literal["anyone"] | Scope
 """Who may call: anyone, or a caller whose credential has the scope."""
-Told = BaseModel | Mapping[str, Any] | Response | None
+Told = BaseModel | Mapping[str, Any] | Sequence[Any] | ASGIApp | None
+"""What a handler gives: a value that becomes JSON, an answer of its own, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
+    documented: type[BaseModel] | None = None
+    """What the body is, where the handler reads it by itself."""
     status: int = 200
     errors: tuple[int, ...] = ()
     """Statuses of errors beside those that follow from what it takes."""
@@ -104,7 +107,18 @@ def endpoint(
 
     def declare(handler: Callable[[Call[Any, Any]], Awaitable[Told]]) -> Endpoint:
         return Endpoint(
-            method, path, handler, access, tag, body, query, gives, status, errors, media_type, tell
+            method,
+            path,
+            handler,
+            access=access,
+            tag=tag,
+            body=body,
+            query=query,
+            gives=gives,
+            status=status,
+            errors=errors,
+            media_type=media_type,
+            tell=tell,
         )
 
     return declare
@@ -134,7 +148,7 @@ class _Answering:
             response = self.declared.tell(problem_of(error), exchange.request_id)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, exchange: Exchange) -> Response:
+    async def _answer(self, request: Request, exchange: Exchange) -> ASGIApp:
         declared, service = self.declared, self.service
         known = await caller_of(request, service, declared.access) if declared.access != "anyone" else None
         query = query_as(declared.query, request.query_params) if declared.query else None
@@ -145,11 +159,9 @@ class _Answering:
         return _response(told, declared.status)
 
 
-def _response(told: Told, status: int) -> Response:
-    match told:
-        case Response():
-            return told
-        case None:
-            return Response(status_code=204)
-        case _:
-            return Response(to_json(told), status, media_type="application/json")
+def _response(told: Told, status: int) -> ASGIApp:
+    if told is None:
+        return Response(status_code=204)
+    if isinstance(told, BaseModel | Mapping | Sequence):
+        return Response(to_json(told), status, media_type="application/json")
+    return told

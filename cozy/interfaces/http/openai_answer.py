@@ -18,7 +18,8 @@ from cozy.interfaces.http.ending import Ending
 from cozy.interfaces.http.openai_ask import ask_of
 from cozy.interfaces.http.openai_request import CompletionRequest
 from cozy.interfaces.http.problems import Problem
-from cozy.turn import ToolCall
+from cozy.interfaces.http.service import Service
+from cozy.turn import ToolCall, Turn
 from cozy.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -36,6 +37,9 @@ class OpenAIDialect:
 
     def renderer(self, ask: Ask, personality_id: str, request_id: str) -> OpenAIRenderer:
         return OpenAIRenderer(ask, ask.model or personality_id)
+
+    async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
+        """Nothing: what is to be kept was kept before."""
 
     def refused(self, problem: Problem, body: Mapping[str, Any], request_id: str) -> Response:
         return problem.response(request_id)

@@ -11,6 +11,8 @@ from cozy.events import Event
 from cozy.interfaces.http.ask import Ask
 from cozy.interfaces.http.ending import Ending
 from cozy.interfaces.http.problems import Problem
+from cozy.interfaces.http.service import Service
+from cozy.turn import Turn
 
 
 class Renderer(Protocol):
@@ -57,6 +59,10 @@ class Dialect(Protocol):
         ...
 
     def renderer(self, ask: Ask, personality_id: str, request_id: str) -> Renderer: ...
+
+    async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
+        """What is done after a whole answer was sent, beside other requests; its errors are logged."""
+        ...
 
     def refused(self, problem: Problem, body: Mapping[str, Any], request_id: str) -> Response:
         """The answer where no stream has begun."""

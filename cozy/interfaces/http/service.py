@@ -12,6 +12,7 @@ from cozy.engine.engine import Engine
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
 from cozy.ports.operations import Audit, HealthCheck
+from cozy.ports.realtime import RealtimeTokens
 from cozy.ports.requests import Requests
 from cozy.ports.sessions import Sessions
 from cozy.settings import Settings
@@ -43,6 +44,8 @@ class Service:
     audit: Audit
     reload: Callable[[], Awaitable[Reloaded]]
     """Read every personality again, here and then in every other process."""
+    realtime: RealtimeTokens | None = None
+    """Who lends tokens for voice calls; None: nobody."""
     checks: Sequence[HealthCheck] = ()
     draining: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is being stopped: no new turns begin."""

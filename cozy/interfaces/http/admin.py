@@ -1,0 +1,49 @@
+"""What only admins may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from cozy.interfaces.http.endpoint import Call, endpoint
+from cozy.ports.operations import AuditEvent
+
+
+class ReloadResult(BaseModel):
+    reloaded: bool
+    """False: something is wrong, and the personalities that were there go on."""
+    personalities: list[str]
+    """That answer now."""
+    diagnostics: list[dict[str, Any]]
+    """What `cozy check --format json` says: file, line, column, code, message, hint."""
+
+
+@endpoint(
+    "POST", "/v1/personalities/reload", access="admin", tag="Operations", gives=ReloadResult, errors=(422,)
+)
+async def reload(call: Call[None, None]) -> Response:
+    """Read every personality again, in all processes.
+
+    All are swapped at once; turns under way end as they began. With an error in any file nothing changes,
+    and the answer is 422 with every diagnostic.
+    """
+    result = await call.service.reload()
+    told = ReloadResult(
+        reloaded=not result.errors,
+        personalities=call.service.engine.library.ids(),
+        diagnostics=result.values(),
+    )
+    await call.service.audit.record(
+        AuditEvent(
+            "admin.reload",
+            user_id=call.caller.user_id,
+            request_id=call.exchange.request_id,
+            payload={"reloaded": told.reloaded, "errors": result.errors},
+        )
+    )
+    return JSONResponse(told.model_dump(), 200 if told.reloaded else 422)
+
+
+ENDPOINTS = (reload,)

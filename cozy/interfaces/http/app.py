@@ -1,0 +1,142 @@
+"""The HTTP interface as one ASGI application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp
+
+from cozy.engine.repeats import Repeats
+from cozy.errors import CozyError, NotFound
+from cozy.interfaces.http import admin, health, models
+from cozy.interfaces.http.admission import Admission
+from cozy.interfaces.http.chat import Background, Chat
+from cozy.interfaces.http.docs_page import page
+from cozy.interfaces.http.ending import Ending
+from cozy.interfaces.http.endpoint import Call, Endpoint, route_of
+from cozy.interfaces.http.exchange import exchange_of
+from cozy.interfaces.http.gate import Gate
+from cozy.interfaces.http.metrics import Metrics
+from cozy.interfaces.http.openai_answer import OpenAIDialect
+from cozy.interfaces.http.openapi import document
+from cozy.interfaces.http.problems import MethodNotAllowed, problem_of
+from cozy.interfaces.http.renderer import Dialect
+from cozy.interfaces.http.service import Service
+from cozy.turn import Turn
+
+AFTERWARDS_S = 20.0
+"""How long what a dialect does after an answer may take, also when the server is being stopped."""
+
+_log = logging.getLogger("cozy.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An API beside OpenAI's."""
+
+    endpoints: Sequence[Endpoint] = ()
+    dialects: Sequence[Dialect] = field(default=())
+    """Its ways of speaking to the chat route."""
+
+
+@asynccontextmanager
+async def open_http(service: Service, extensions: Sequence[Extension] = ()) -> AsyncGenerator[ASGIApp]:
+    """The application, until the block is left; what was begun after answers ends first."""
+    async with anyio.create_task_group() as tasks:
+        yield build_app(service, extensions, tasks)
+        tasks.cancel_scope.deadline = anyio.current_time() + AFTERWARDS_S
+
+
+def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGroup) -> ASGIApp:
+    """The application; what dialects do after their answers runs in `tasks`."""
+    metrics = Metrics()
+    chat = Chat(
+        dialects=(*(d for extension in extensions for d in extension.dialects), OpenAIDialect()),
+        service=service,
+        repeats=Repeats(service.requests),
+        admission=Admission(service.settings.server, service.draining, metrics),
+        metrics=metrics,
+        background=_background(service, tasks),
+    )
+    declared = [
+        chat.endpoint(),
+        *models.ENDPOINTS,
+        *(e for extension in extensions for e in extension.endpoints),
+        *health.ENDPOINTS,
+        health.metrics_endpoint(metrics),
+        *admin.ENDPOINTS,
+    ]
+    declared += _documents(declared)
+    app = Starlette(
+        routes=[route_of(e, service) for e in declared], exception_handlers={HTTPException: _no_route}
+    )
+    app.router.redirect_slashes = False
+    gate = Gate(app, service.settings, service.limits, metrics)
+    return CORSMiddleware(
+        gate,
+        allow_origins=service.settings.server.cors_origins,
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=("Location", "X-Request-Id", "Server-Timing", "Retry-After"),
+        max_age=600,
+    )
+
+
+def _background(service: Service, tasks: TaskGroup) -> Background:
+    async def after(dialect: Dialect, turn: Turn, ending: Ending) -> None:
+        try:
+            await dialect.answered(service, turn, ending)
+        except CozyError as error:
+            _log.warning("what follows an answer failed", extra={"turn_id": str(turn.id), "code": error.code})
+        except Exception:  # nobody waits for it; other answers go on
+            _log.exception("what follows an answer failed", extra={"turn_id": str(turn.id)})
+
+    def start(dialect: Dialect, turn: Turn, ending: Ending) -> None:
+        tasks.start_soon(after, dialect, turn, ending)
+
+    return start
+
+
+def _documents(declared: Sequence[Endpoint]) -> list[Endpoint]:
+    """`/openapi.json` and `/docs`, of all routes but themselves; made once."""
+    described = document(declared)
+    shown = page(described)
+
+    async def openapi(_call: Call[None, None]) -> Response:
+        """Give this document."""
+        return JSONResponse(described)
+
+    async def docs(_call: Call[None, None]) -> Response:
+        """Show this document as a page."""
+        return HTMLResponse(shown)
+
+    return [
+        Endpoint("GET", "/openapi.json", openapi, access="anyone", tag="Operations"),
+        Endpoint("GET", "/docs", docs, access="anyone", tag="Operations", media_type="text/html"),
+    ]
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Starlette's own errors, in our shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    known: CozyError = (
+        MethodNotAllowed(f"`{request.method}` is not allowed here")
+        if status == 405
+        else NotFound("route", request.scope["path"][:200])
+    )
+    exchange = exchange_of(request.scope)
+    exchange.code = known.code
+    response = problem_of(known).response(exchange.request_id)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response

@@ -1,0 +1,96 @@
+"""`POST /v1/chat/completions`, in every dialect: who asks, what for, is there room, and then the turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from cozy.engine.repeats import Repeats
+from cozy.errors import CozyError, InvalidRequest
+from cozy.interfaces.http.admission import Admission
+from cozy.interfaces.http.bodies import json_object, read_body
+from cozy.interfaces.http.credentials import caller_of
+from cozy.interfaces.http.ending import Ending
+from cozy.interfaces.http.endpoint import Call, Endpoint
+from cozy.interfaces.http.metrics import Metrics
+from cozy.interfaces.http.openai_request import CompletionRequest
+from cozy.interfaces.http.problems import Problem, problem_of
+from cozy.interfaces.http.renderer import Dialect
+from cozy.interfaces.http.service import Service
+from cozy.interfaces.http.turn_response import TurnResponse
+from cozy.interfaces.http.turns import Repetition, plan
+from cozy.turn import Turn
+
+Background = Callable[[Dialect, Turn, Ending], None]
+"""Starts what a dialect does after an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What the route needs beside the service; made once."""
+
+    dialects: Sequence[Dialect]
+    """The first that a body speaks is taken; the last speaks to all."""
+    service: Service
+    repeats: Repeats
+    admission: Admission
+    metrics: Metrics
+    background: Background
+
+    def endpoint(self) -> Endpoint:
+        return Endpoint(
+            "POST",
+            "/v1/chat/completions",
+            self.complete,
+            access="anyone",  # the dialect tells who is not let in
+            tag="OpenAI",
+            documented=CompletionRequest,
+            errors=(400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504),
+        )
+
+    async def complete(self, call: Call[None, None]) -> ASGIApp:
+        """Answer a conversation.
+
+        OpenAI's request and answer; with `stream` as Server-Sent Events. `model` names a personality, or a
+        `provider/model` that the configuration offers. Cozy's own fields stand under `cozy`.
+        """
+        request, exchange = call.request, call.exchange
+        seconds = self.service.settings.server.body_timeout_s
+        body, values, unread = b"", dict[str, Any](), None
+        try:
+            body = await read_body(request, seconds)
+            values = json_object(body)
+        except InvalidRequest as error:
+            unread = error  # who asks is the first question, also where nobody can read what for
+        dialect = next(d for d in self.dialects if d.speaks(values))
+
+        def refused(problem: Problem) -> Response:
+            exchange.code = problem.code
+            return dialect.refused(problem, values, exchange.request_id)
+
+        try:
+            caller = await caller_of(request, self.service, "chat")
+            if unread is not None:
+                raise unread
+            ask = dialect.ask(body)
+            planned = await plan(ask, caller, Repetition.of(request.headers, body), self.service)
+        except CozyError as error:
+            return refused(problem_of(error))
+        exchange.personality_id = planned.graph.id
+        return TurnResponse(
+            plan=planned,
+            renderer=dialect.renderer(ask, planned.graph.id, exchange.request_id),
+            stream=ask.stream,
+            answers=ask.n,
+            service=self.service,
+            repeats=self.repeats,
+            admission=self.admission,
+            metrics=self.metrics,
+            exchange=exchange,
+            refused=refused,
+            answered=lambda turn, ending: self.background(dialect, turn, ending),
+        )

@@ -1,0 +1,127 @@
+"""The routes as an OpenAPI 3.1 document, built from what each declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+import cozy
+from cozy.interfaces.http.endpoint import Endpoint
+
+
+class ErrorDetails(BaseModel):
+    code: str
+    """Stable: `AUTH_…`, `VALIDATION_…`, `RESOURCE_…`, `ENGINE_…`, `STORAGE_…`, `TOOL_…`, `RATE_LIMIT_…`."""
+    message: str
+    type: str
+    param: str | None
+    request_id: str
+    details: dict[str, Any]
+
+
+class ErrorBody(BaseModel):
+    """What every error is told as."""
+
+    error: ErrorDetails
+
+
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_Mode = Literal["validation", "serialization"]
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The whole document, ready for JSON."""
+    modes: list[tuple[type[BaseModel], _Mode]] = [(ErrorBody, "serialization")]
+    for e in endpoints:
+        taken: list[tuple[type[BaseModel], _Mode]]
+        taken = [(m, "validation") for m in (e.body, e.documented, e.query) if m is not None]
+        modes += taken
+        if e.gives is not None:
+            modes.append((e.gives, "serialization"))
+    refs, schemas = models_json_schema(
+        list(dict.fromkeys(modes)), ref_template="#/components/schemas/{model}"
+    )
+    writer = _Writer(refs, schemas["$defs"])
+    paths: dict[str, dict[str, Any]] = {}
+    for e in endpoints:
+        paths.setdefault(_PARAMETER.sub(r"{\1}", e.path), {})[e.method.lower()] = writer.operation(e)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Cozy",
+            "version": cozy.__version__,
+            "description": "A chat engine whose personalities are pipelines written in YAML.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key (`cozy key create`), or the token of a login.",
+                }
+            },
+        },
+        "tags": [{"name": name} for name in dict.fromkeys(e.tag for e in endpoints)],
+    }
+
+
+class _Writer:
+    def __init__(self, refs: Mapping[Any, Any], schemas: Mapping[str, Any]) -> None:
+        self._refs, self._schemas = refs, schemas
+
+    def operation(self, e: Endpoint) -> dict[str, Any]:
+        parameters = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in _PARAMETER.findall(e.path)
+        ]
+        operation: dict[str, Any] = {
+            "operationId": f"{e.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', e.path.lower()).strip('_')}",
+            "summary": e.summary,
+            "tags": [e.tag],
+            "parameters": parameters + self._query(e.query),
+            "responses": self._responses(e),
+        }
+        if e.description:
+            operation["description"] = e.description
+        if body := e.body or e.documented:
+            content = {"application/json": {"schema": self._refs[body, "validation"]}}
+            operation["requestBody"] = {"required": True, "content": content}
+        if e.access != "anyone" or e.documented:
+            operation["security"] = [{"bearer": []}]
+        return operation
+
+    def _query(self, model: type[BaseModel] | None) -> list[dict[str, Any]]:
+        if model is None:
+            return []
+        schema = self._schemas[self._refs[model, "validation"]["$ref"].rpartition("/")[2]]
+        required = schema.get("required", ())
+        return [
+            {"name": name, "in": "query", "required": name in required, "schema": field}
+            for name, field in schema.get("properties", {}).items()
+        ]
+
+    def _responses(self, e: Endpoint) -> dict[str, Any]:
+        told: dict[str, Any] = {"description": HTTPStatus(e.status).phrase}
+        if e.gives is not None:
+            told["content"] = {e.media_type: {"schema": self._refs[e.gives, "serialization"]}}
+        elif e.status != 204:
+            told["content"] = {e.media_type: {}}
+        statuses = {*e.errors, 429, 500, 503}
+        if e.body or e.documented or e.query:
+            statuses |= {400, 413}
+        if e.access != "anyone":
+            statuses |= {401, 403}
+        error = {"application/json": {"schema": self._refs[ErrorBody, "serialization"]}}
+        responses = {str(e.status): told}
+        for status in sorted(statuses):
+            responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": error})
+        return responses
