@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -60,3 +61,26 @@ class Signals(Protocol):
         ...
 
     async def counts(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """How reading every personality went."""
+
+    at: datetime
+    errors: int = 0
+    """With any, the personalities of before stay."""
+    diagnostics: Sequence[Mapping[str, Any]] = ()
+    """Whatever is to be said of the files, warnings too, ready for JSON."""
+    lines: Sequence[str] = ()
+    """The errors, a line each: place, words and code."""
+
+    def values(self) -> list[Mapping[str, Any]]:
+        return list(self.diagnostics)
+
+
+@dataclass(slots=True)
+class ReloadState:
+    """The last time that this process read its personalities."""
+
+    last: Reload

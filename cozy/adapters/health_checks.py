@@ -1,0 +1,116 @@
+"""How the things outside do: asked with patience, and not by every caller anew."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+from sqlalchemy import Connection, text
+
+from cozy.errors import CozyError
+from cozy.ports.operations import DependencyHealth, HealthCheck, ReloadState
+from cozy.storage.database import Database
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from cozy.adapters.redis_limits import RedisLimits
+
+PATIENCE_S = 2.0
+FRESH_S = 10.0
+"""How long a model server's answer is good: it is another's, and not vital."""
+MOST_LINES = 5
+"""Errors of personalities that are told."""
+
+
+def database_check(database: Database) -> HealthCheck:
+    """Whether the database answers."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+
+    async def probe() -> str:
+        await database.read(work)
+        return ""
+
+    return _check("database", probe)
+
+
+def redis_check(client: Redis, limits: RedisLimits) -> HealthCheck:
+    """Whether Redis answers; Cozy does without it."""
+
+    untyped: Any = client
+
+    async def probe() -> str:
+        await untyped.ping()
+        return "requests are counted by each process for itself" if limits.degraded else ""
+
+    return _check("redis", probe, vital=False)
+
+
+def personalities_check(state: ReloadState) -> HealthCheck:
+    """Whether the files of the personalities are without errors."""
+
+    async def probe() -> str:
+        last = state.last
+        if not last.errors:
+            return ""
+        left = last.errors - MOST_LINES
+        more = [f"and {left} more"] if left > 0 else []
+        return "; ".join(["the last good ones are in use", *last.lines[:MOST_LINES], *more])
+
+    return _check("personalities", probe)
+
+
+def model_server_check(name: str, base_url: str) -> HealthCheck:
+    """Whether a model server can be reached, asked every `FRESH_S` at most; a turn would tell more."""
+
+    async def probe() -> str:
+        parts = urlsplit(base_url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        async with await anyio.connect_tcp(parts.hostname or "", port):
+            return ""
+
+    return cached(_check(f"model/{name}", probe, vital=False))
+
+
+def cached(check: HealthCheck, fresh_s: float = FRESH_S) -> HealthCheck:
+    """The same, asked again only when the last answer is older than that; callers at once share one."""
+    lock = anyio.Lock()
+    last: DependencyHealth | None = None
+    good_until = 0.0
+
+    async def ask() -> DependencyHealth:
+        nonlocal last, good_until
+        async with lock:
+            if last is None or monotonic() > good_until:
+                last = await check()
+                good_until = monotonic() + fresh_s
+            return last
+
+    return ask
+
+
+def _check(name: str, probe: Callable[[], Awaitable[str]], *, vital: bool = True) -> HealthCheck:
+    """A check that asks `probe`: what it gives is why the thing is degraded; where it raises, it is down."""
+
+    async def check() -> DependencyHealth:
+        began = perf_counter()
+        try:
+            with anyio.fail_after(PATIENCE_S):
+                reason = await probe()
+        except TimeoutError:
+            reason, condition = f"no answer within {PATIENCE_S:g} s", "down"
+        except CozyError as error:
+            reason, condition = error.message, "down"
+        except Exception as error:  # its words may hold an address with a password
+            reason, condition = type(error).__name__, "down"
+        else:
+            condition = "degraded" if reason else "ok"
+        latency_ms = round((perf_counter() - began) * 1000, 1)
+        return DependencyHealth(name, condition, latency_ms, reason, vital)
+
+    return check
