@@ -49,7 +49,7 @@ class UserStats:
     sessions: int
     messages: int
     tokens: int
-    """Of every turn that was paid for, those said again included."""
+    """Of every turn: they were paid for, also where it was said again or its session is deleted."""
 
 
 class Sessions(Protocol):
@@ -72,10 +72,10 @@ class Sessions(Protocol):
         *,
         title: str | None = None,
         archived: bool | None = None,
-        only_if_title: str | None = None,
+        only_if_title: Sequence[str | None] = (),
     ) -> Session:
-        """The session as it is then; None leaves things as they are. With `only_if_title`, `title` is set
-        only where the title still is that one."""
+        """The session as it is then; None leaves things as they are. With `only_if_title`, only
+        where the title still is one of those; None among them: where there is none."""
         ...
 
     async def delete(self, user_id: UserId, session_id: SessionId) -> None:
@@ -83,7 +83,7 @@ class Sessions(Protocol):
         ...
 
     async def append(self, user_id: UserId, session_id: SessionId, words: Sequence[Words]) -> int:
-        """Add messages at the end, all or none; gives how many."""
+        """Add messages at the end, all or none; gives how many. Each is a turn of its own."""
         ...
 
     async def stats(self, user_id: UserId) -> UserStats: ...
