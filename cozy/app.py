@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cozy.adapters.model_servers import OpenAIServer
     from cozy.adapters.openai_clients import OpenAIClients
     from cozy.adapters.token_counter import TikTokenCounter
+    from cozy.storage.database import Database
 
 DRAIN_S = 10.0
 """How long leaving waits for jobs that turns have left; what is left then is done at the next start."""
@@ -49,6 +50,7 @@ class App:
 
     settings: Settings
     engine: Engine
+    database: Database
     store: Store
     knowledge: KnowledgeBase
     memories: Memories
@@ -254,6 +256,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
                 yield App(
                     settings,
                     engine,
+                    stored.database,
                     stored.store,
                     stored.knowledge,
                     stored.memories,
@@ -268,8 +271,9 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the database fills."""
+    """The database, and what it fills."""
 
+    database: Database
     store: Store
     outbox: Outbox
     knowledge: KnowledgeBase
@@ -299,6 +303,7 @@ async def open_storage(settings: Settings, llm: LLM) -> AsyncGenerator[Stored]:
         await check_migrated(database)
         extractor = Extractor(llm)
         yield Stored(
+            database,
             SqlStore(database),
             SqlOutbox(database),
             SqlKnowledge(database),

@@ -33,7 +33,7 @@ async def reload(call: Call[None, None]) -> Response:
     told = ReloadResult(
         reloaded=not result.errors,
         personalities=call.service.engine.library.ids(),
-        diagnostics=result.values(),
+        diagnostics=[dict(d) for d in result.diagnostics],
     )
     await call.service.audit.record(
         AuditEvent(

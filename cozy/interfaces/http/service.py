@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import anyio
 
 from cozy.engine.engine import Engine
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
-from cozy.ports.operations import Audit, HealthCheck
+from cozy.ports.operations import Audit, HealthCheck, Reload
 from cozy.ports.realtime import RealtimeTokens
 from cozy.ports.requests import Requests
 from cozy.ports.sessions import Sessions
 from cozy.settings import Settings
-
-
-class Reloaded(Protocol):
-    """What reading every personality again gives."""
-
-    @property
-    def errors(self) -> int:
-        """How many; with any, the old personalities stay."""
-        ...
-
-    def values(self) -> list[dict[str, object]]:
-        """Every diagnostic, ready for JSON."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +28,7 @@ class Service:
     identity: Identity
     limits: RateLimiter
     audit: Audit
-    reload: Callable[[], Awaitable[Reloaded]]
+    reload: Callable[[], Awaitable[Reload]]
     """Read every personality again, here and then in every other process."""
     realtime: RealtimeTokens | None = None
     """Who lends tokens for voice calls; None: nobody."""

@@ -1,0 +1,99 @@
+"""The composition root of `cozy serve`: an installation with all that its HTTP interface needs beside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+
+from cozy.adapters.argon2_passwords import Argon2Passwords
+from cozy.adapters.health_checks import (
+    database_check,
+    model_server_check,
+    personalities_check,
+    redis_check,
+)
+from cozy.adapters.identity import open_identity
+from cozy.adapters.memory_limits import MemoryLimits
+from cozy.adapters.sql_audit import SqlAudit
+from cozy.adapters.sql_requests import SqlRequests
+from cozy.adapters.sql_sessions import SqlSessions
+from cozy.adapters.sql_signals import SqlSignals
+from cozy.app import App, open_app
+from cozy.engine.watcher import Reloader
+from cozy.interfaces.http.app import Extension
+from cozy.interfaces.http.service import Service
+from cozy.ports.identity import IdentityAdmin
+from cozy.ports.limits import RateLimiter
+from cozy.ports.operations import HealthCheck
+from cozy.settings import DEMO_MODEL, Settings
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, *, passwords: Argon2Passwords | None = None
+) -> AsyncGenerator[Service]:
+    """A running installation for HTTP; personalities are read again when files change or another process did.
+
+    Raises what `open_app` and `open_identity` raise.
+    """
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(open_app(settings))
+        limits, checks = await _limits(settings, stack)
+        identity: IdentityAdmin = await stack.enter_async_context(
+            open_identity(app.database, settings.auth, limits, redis=settings.redis, passwords=passwords)
+        )
+        reloader = Reloader(
+            app.reload, SqlSignals(app.database), (*settings.paths.personalities, *settings.paths.pipelines)
+        )
+        following = await stack.enter_async_context(anyio.create_task_group())
+        following.start_soon(reloader.follow_signals)
+        if settings.server.watch:
+            following.start_soon(reloader.follow_files)
+        yield Service(
+            settings=settings,
+            engine=app.engine,
+            sessions=SqlSessions(app.database),
+            requests=SqlRequests(app.database),
+            identity=identity,
+            limits=limits,
+            audit=SqlAudit(app.database),
+            reload=reloader.reload,
+            checks=(
+                database_check(app.database),
+                personalities_check(reloader.state),
+                *checks,
+                *_models(app),
+            ),
+        )
+        following.cancel_scope.cancel()
+
+
+def extensions() -> tuple[Extension, ...]:
+    """The APIs beside OpenAI's."""
+    from cozy.interfaces.http import cozychat
+
+    return (Extension(cozychat.ENDPOINTS, (cozychat.DIALECT,)),)
+
+
+async def _limits(settings: Settings, stack: AsyncExitStack) -> tuple[RateLimiter, list[HealthCheck]]:
+    """Who counts requests: Redis where there is one, else this process."""
+    if not settings.redis.url:
+        return MemoryLimits(), []
+    from cozy.adapters.redis_client import open_redis
+    from cozy.adapters.redis_limits import RedisLimits
+
+    client = await stack.enter_async_context(open_redis(settings.redis.url))
+    limits = RedisLimits(client, settings.redis.prefix)
+    return limits, [redis_check(client, limits)]
+
+
+def _models(app: App) -> list[HealthCheck]:
+    """The server of the default model."""
+    default = app.settings.model.default
+    name = default.partition("/")[0]
+    provider = app.settings.providers.get(name)
+    if default == DEMO_MODEL or provider is None or not provider.base_url:
+        return []
+    return [model_server_check(name, provider.base_url)]
