@@ -56,7 +56,7 @@ class DemoLLM:
 
 def _bounded(text: str, request: LLMRequest) -> tuple[list[str], bool]:
     """The pieces up to the first stop text and within `max_tokens`, and whether that limit cut them."""
-    for stop in request.sampling.stop:
+    for stop in filter(None, request.sampling.stop):
         text = text.partition(stop)[0]
     pieces = _PIECE.findall(text)
     limit = request.sampling.max_tokens

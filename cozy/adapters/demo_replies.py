@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cozy.adapters.demo_context import Fact, best_passage, said_of_oneself
+from cozy.adapters.demo_forms import filled
 from cozy.adapters.demo_person import noted, personal_answer
 from cozy.adapters.demo_steps import step_answer
 from cozy.adapters.demo_talk import about_this, beyond, introduced, small_talk
@@ -26,15 +28,18 @@ class Reply:
 def reply_to(request: LLMRequest) -> Reply:
     """The whole answer to a request."""
     turn = turn_of(request)
+    wanted = request.sampling.response_format or {}
     if turn.results:
-        return Reply(introduced(_from_results(turn), turn))
+        said = _from_results(turn)
+        return Reply(_as_json(wanted, said, said) or introduced(said, turn))
     if step := step_answer(turn):
         return Reply(step)
     found = wishes(turn.now.words)
-    calls = _calls(found, request)
+    calls = _calls(found, request) or _forced_call(turn, request)
     if calls:
         return Reply(calls=calls)
-    return Reply(introduced(_in_words(turn, found), turn))
+    said = _in_words(turn, found)
+    return Reply(_as_json(wanted, said, turn.now.words) or introduced(said, turn))
 
 
 def _calls(found: Sequence[Wish], request: LLMRequest) -> tuple[ToolCall, ...]:
@@ -50,6 +55,32 @@ def _calls(found: Sequence[Wish], request: LLMRequest) -> tuple[ToolCall, ...]:
             arguments = json.dumps(arguments_for(wish, tool), ensure_ascii=False)
             calls.append(ToolCall(f"demo_call_{before + len(calls) + 1}", tool.name, arguments))
     return tuple(calls)
+
+
+def _forced_call(turn: Turn, request: LLMRequest) -> tuple[ToolCall, ...]:
+    """A call of the tool that must be called, its arguments made of the message; none where none must."""
+    choice = request.tool_choice
+    if choice in ("auto", "none") or not request.tools:
+        return ()
+    words = turn.now.words
+    named = (t for t in request.tools if t.name == choice or (choice == "required" and t.name in words))
+    tool = next(named, request.tools[-1])  # a client's own stand last, and are what a client tries out
+    arguments = filled(tool.parameters, words)
+    written = json.dumps(arguments if isinstance(arguments, dict) else {}, ensure_ascii=False)
+    before = sum(len(message.tool_calls) for message in request.messages)
+    return (ToolCall(f"demo_call_{before + 1}", tool.name, written),)
+
+
+def _as_json(wanted: Mapping[str, Any], said: str, words: str) -> str | None:
+    """The answer as the JSON that `response_format` wants; None where it wants text."""
+    match wanted.get("type"):
+        case "json_object":
+            return json.dumps({"answer": said}, ensure_ascii=False)
+        case "json_schema":
+            schema = wanted.get("json_schema", {}).get("schema", {})
+            return json.dumps(filled(schema, words), ensure_ascii=False)
+        case _:
+            return None
 
 
 # How a result looks that is none of an error
@@ -74,7 +105,7 @@ def _result(call: ToolCall, content: str, *, chinese: bool) -> str:
         )
     match tool:
         case "calculator":
-            expression = json.loads(call.arguments).get("expression", "")
+            expression = _expression(call.arguments)
             return f"{expression} {'' if content.startswith('≈') else '= '}{content}"
         case "current_time":
             return f"现在是{content}。" if chinese else f"It is {content}."
@@ -82,6 +113,14 @@ def _result(call: ToolCall, content: str, *, chinese: bool) -> str:
             return f"选中的是：{content}。" if chinese else f"It is: {content}."
         case _:
             return content
+
+
+def _expression(arguments: str) -> str:
+    """What was calculated; a client may bring calls that nobody here has written."""
+    try:
+        return str(json.loads(arguments).get("expression", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def _in_words(turn: Turn, found: Sequence[Wish]) -> str:

@@ -49,6 +49,8 @@ def wire_request(server: OpenAIServer, request: LLMRequest) -> WireRequest:
     if request.user and server.can.user_field:
         body["user"] = request.user
     unsent = dialect.add_tools(body, request.tools, request.tool_choice)
+    if "tools" in body and request.parallel_tool_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_tool_calls
     unsent += dialect.add_sampling(body, request.sampling)
     return WireRequest(model, body, {w: n for n, w in names.items() if w != n}, unsent)
 
@@ -142,11 +144,13 @@ class _Dialect:
         return ()
 
     def _tool(self, tool: ToolSpec) -> dict[str, Any]:
-        function = {
+        function: dict[str, Any] = {
             "name": self.names[tool.name],
             "description": tool.description,
             "parameters": dict(tool.parameters),
         }
+        if tool.strict is not None:
+            function["strict"] = tool.strict
         return {"type": "function", "function": function}
 
     def add_sampling(self, body: dict[str, Any], sampling: Sampling) -> tuple[str, ...]:

@@ -92,6 +92,10 @@ def _schema(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+JsonSchema = Annotated[Mapping[str, Any], BeforeValidator(_schema)]
+"""A schema of arguments, as JSON text or as a mapping."""
+
+
 class ScriptedResult(Part):
     """What one call of a tool gives."""
 
@@ -104,10 +108,7 @@ class ScriptedResult(Part):
 class ScriptedTool(Part):
     name: str
     description: str = "A tool of the script."
-    parameters: Annotated[Mapping[str, Any], BeforeValidator(_schema)] = Field(
-        default_factory=lambda: {"type": "object"}
-    )
-    """JSON Schema, as JSON text or as a mapping."""
+    parameters: JsonSchema = Field(default_factory=lambda: {"type": "object"})
     timeout_s: float = Field(default=10.0, gt=0)
     side_effects: bool = False
     result: str | None = None

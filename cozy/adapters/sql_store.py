@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Executable, bindparam, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from cozy.adapters.message_rows import (
+    MESSAGE_COLUMNS,
+    ROW_COLUMNS,
+    message_of,
+    message_rows,
+    stored_message,
+)
+from cozy.adapters.request_rows import HIDDEN, Pruning, prune, save_request
 from cozy.errors import NotFound
 from cozy.ports.store import Session, StoredMessage, TurnRecord
 from cozy.storage.database import Database
 from cozy.storage.schema import utc_now
-from cozy.storage.tables import messages, outbox, sessions, users
-from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
+from cozy.storage.tables import messages, outbox, sessions, turn_requests, users
+from cozy.turn import Message, SessionId, TurnId, UserId
 
 _NO_TURN = TurnId(UUID(int=0))
 _DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
@@ -38,31 +46,20 @@ _SESSION_COLUMNS = (
     sessions.c.last_message_at,
     sessions.c.created_at,
     sessions.c.metadata,
+    sessions.c.updated_at,
+    sessions.c.archived_at,
 )
 _SESSION = select(*_SESSION_COLUMNS).where(*_OWNED)
 _SESSIONS = (
     select(*_SESSION_COLUMNS)
-    .where(sessions.c.user_id == bindparam("user"), sessions.c.deleted_at.is_(None))
+    .where(
+        sessions.c.user_id == bindparam("user"),
+        sessions.c.deleted_at.is_(None),
+        sessions.c.archived_at.is_(None),
+    )
     .order_by(func.coalesce(sessions.c.last_message_at, sessions.c.created_at).desc(), sessions.c.id)
     .limit(bindparam("limit"))
     .offset(bindparam("offset"))
-)
-_MESSAGE_COLUMNS = (
-    messages.c.role,
-    messages.c.content,
-    messages.c.tool_calls,
-    messages.c.tool_call_id,
-    messages.c.reasoning,
-    messages.c.parts,
-    messages.c.tokens,
-)
-_ROW_COLUMNS = (
-    messages.c.id,
-    messages.c.session_id,
-    messages.c.turn_id,
-    messages.c.position,
-    messages.c.metadata,
-    messages.c.created_at,
 )
 _LAST = (
     messages.c.session_id == bindparam("session"),
@@ -70,13 +67,32 @@ _LAST = (
     exists(select(sessions.c.id).where(*_OWNED)),
 )
 _HISTORY = (
-    select(*_MESSAGE_COLUMNS)
+    select(*MESSAGE_COLUMNS)
     .where(*_LAST, messages.c.turn_id != bindparam("without"))
     .order_by(messages.c.position.desc())
     .limit(bindparam("limit"))
 )
+_alive = messages.alias("alive")
+_IN_SESSION = (_alive.c.session_id == bindparam("session"), _alive.c.deleted_at.is_(None))
+_BEGINNING = (
+    select(func.min(_alive.c.position)).where(*_IN_SESSION, _alive.c.turn_id == bindparam("before"))
+).scalar_subquery()
+_ASKED_AT = (
+    select(func.max(_alive.c.position)).where(
+        *_IN_SESSION, _alive.c.role == "user", _alive.c.position <= _BEGINNING
+    )
+).scalar_subquery()
+_HISTORY_BEFORE = _HISTORY.where(messages.c.position < func.coalesce(_ASKED_AT, sys.maxsize))
+_TURN = (
+    select(*MESSAGE_COLUMNS, messages.c.metadata)
+    .where(messages.c.turn_id == bindparam("turn"), messages.c.user_id == bindparam("user"))
+    .order_by(messages.c.position)
+)
+_HIDDEN = select(turn_requests.c.reply).where(
+    turn_requests.c.turn_id == bindparam("turn"), turn_requests.c.user_id == bindparam("user")
+)
 _MESSAGES = (
-    select(*_MESSAGE_COLUMNS, *_ROW_COLUMNS)
+    select(*MESSAGE_COLUMNS, *ROW_COLUMNS)
     .where(*_LAST)
     .order_by(messages.c.position.desc())
     .limit(bindparam("limit"))
@@ -133,6 +149,7 @@ class SqlStore:
     """Fills the Store port."""
 
     database: Database
+    pruning: Pruning = field(default_factory=Pruning, kw_only=True)
 
     async def user(self, username: str) -> UserId:
         def find(connection: Connection) -> UUID | None:
@@ -164,11 +181,12 @@ class SqlStore:
             message_count=0,
             total_tokens=0,
             last_message_at=None,
-            created_at=utc_now(),
+            created_at=(now := utc_now()),
+            updated_at=now,
         )
 
         def work(connection: Connection) -> None:
-            row = asdict(session) | {"next_position": 0, "updated_at": session.created_at}
+            row = asdict(session) | {"next_position": 0}
             try:
                 connection.execute(insert(sessions), row)
             except IntegrityError as error:
@@ -201,20 +219,43 @@ class SqlStore:
         await self.database.write(work)
 
     async def history(
-        self, user_id: UserId, session_id: SessionId, *, limit: int, without: TurnId | None = None
+        self,
+        user_id: UserId,
+        session_id: SessionId,
+        *,
+        limit: int,
+        without: TurnId | None = None,
+        before: TurnId | None = None,
     ) -> Sequence[Message]:
-        rows = await self._last(_HISTORY, user_id, session_id, limit, {"without": without or _NO_TURN})
-        last = [_message(*row) for row in rows]
+        values = {"without": without or _NO_TURN}
+        if before is None:
+            rows = await self._last(_HISTORY, user_id, session_id, limit, values)
+        else:
+            values["before"] = before
+            rows = await self._last(_HISTORY_BEFORE, user_id, session_id, limit, values)
+        last = [message_of(*row) for row in rows]
         start = 0
         while start < len(last) and last[start].role == "tool":  # its call was cut off
             start += 1
         return last[start:]
 
+    async def rounds(self, user_id: UserId, turn_id: TurnId) -> Sequence[Message]:
+        def work(connection: Connection) -> list[Message]:
+            found: list[Message] = []
+            turn, seen = turn_id, set[TurnId]()
+            while turn is not None and turn not in seen:
+                seen.add(turn)
+                said, turn = _said_in(connection, user_id, turn)
+                found = [m for m in said if m.tool_calls or m.role == "tool"] + found
+            return found
+
+        return await self.database.read(work)
+
     async def messages(
         self, user_id: UserId, session_id: SessionId, *, limit: int | None = None
     ) -> Sequence[StoredMessage]:
         count = sys.maxsize if limit is None else limit
-        return [_stored(row) for row in await self._last(_MESSAGES, user_id, session_id, count, {})]
+        return [stored_message(row) for row in await self._last(_MESSAGES, user_id, session_id, count, {})]
 
     async def _last(
         self,
@@ -241,14 +282,20 @@ class SqlStore:
 
     async def save_turn(self, record: TurnRecord) -> None:
         now = utc_now()
-        rows = _message_rows(record, now)
+        rows = message_rows(record, now)
         jobs = _job_rows(record, now)
+        is_marked = record.request is not None or bool(record.pending)
+        is_time_to_prune = is_marked and self.pruning.is_due()
 
         def work(connection: Connection) -> None:
             if record.session_id is not None:
                 self._save_messages(connection, record, rows, now)
             if jobs:
                 connection.execute(_INSERT_JOBS[self.database.dialect], jobs)
+            if is_time_to_prune:
+                prune(connection, now)
+            if is_marked:
+                save_request(connection, self.database.dialect, record, now)
 
         try:
             await self.database.write(work)
@@ -286,54 +333,18 @@ def _session(connection: Connection, user_id: UserId, session_id: SessionId) -> 
     return Session(*row)
 
 
-def _message(
-    role: Any,
-    content: str,
-    tool_calls: Sequence[Mapping[str, str]] | None,
-    tool_call_id: str | None,
-    reasoning: str | None,
-    parts: Sequence[Mapping[str, Any]] | None,
-    tokens: int | None,
-) -> Message:
-    return Message(
-        role,
-        content,
-        tuple(ToolCall(**call) for call in tool_calls) if tool_calls else (),
-        tool_call_id,
-        reasoning,
-        tuple(parts) if parts else (),
-        tokens,
-    )
-
-
-def _stored(row: Sequence[Any]) -> StoredMessage:
-    own = len(_MESSAGE_COLUMNS)
-    id_, session_id, turn_id, position, metadata, created_at = row[own:]
-    return StoredMessage(id_, session_id, turn_id, position, _message(*row[:own]), metadata, created_at)
-
-
-def _message_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:
-    """One row a message, without its position. The id follows from the turn: twice written is once."""
-    last = len(record.messages) - 1
-    return [
-        {
-            "id": uuid5(record.turn_id, str(place)),
-            "session_id": record.session_id,
-            "user_id": record.user_id,
-            "turn_id": record.turn_id,
-            "role": message.role,
-            "status": record.status,
-            "content": message.content,
-            "tool_calls": [asdict(call) for call in message.tool_calls] or None,
-            "tool_call_id": message.tool_call_id,
-            "reasoning": message.reasoning,
-            "parts": [dict(part) for part in message.parts] or None,
-            "tokens": message.tokens,
-            "metadata": dict(record.metadata) if place == last else {},
-            "created_at": now,
-        }
-        for place, message in enumerate(record.messages)
-    ]
+def _said_in(connection: Connection, user_id: UserId, turn_id: TurnId) -> tuple[list[Message], TurnId | None]:
+    """The messages of a turn that is stored, replaced ones too, and the turn that it said again."""
+    values = {"turn": turn_id, "user": user_id}
+    rows: Sequence[Sequence[Any]] = connection.execute(_TURN, values).all()
+    if rows:
+        said, facts = [message_of(*row[:-1]) for row in rows], rows[-1][-1]
+    else:
+        reply: Mapping[str, Any] = connection.execute(_HIDDEN, values).scalar() or {}
+        facts: Mapping[str, Any] = reply.get(HIDDEN, {})
+        said = [message_of(**message) for message in facts.get("rounds", ())]
+    again = facts.get("retry_of")
+    return said, TurnId(UUID(again)) if again else None
 
 
 def _job_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:

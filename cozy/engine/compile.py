@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from cozy.dsl.check import CheckedPersonality
@@ -13,6 +12,7 @@ from cozy.ports.tools import ToolSpec
 from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
 from cozy.stages.llm import LlmSettings
 from cozy.stages.model import ModelSettings
+from cozy.stages.offer import tools_text
 from cozy.stages.prompting import default_context
 from cozy.stages.templates import Expression, Template
 from cozy.stages.tool_arguments import compile_tools, matching_tools
@@ -48,7 +48,6 @@ def compile_graph(checked: CheckedPersonality, tools: Sequence[ToolSpec], defaul
 def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], default_model: str) -> Persona:
     chosen, _ = matching_tools(spec.tools, tools)
     voice = spec.voice.prompt if spec.voice else ""
-    told = [{"name": t.name, "description": t.description, "parameters": t.parameters} for t in chosen]
     return Persona(
         about=About(spec.id, spec.name, spec.description, spec.language or ""),
         prompt=Template(spec.prompt, f"{file}: prompt"),
@@ -60,7 +59,7 @@ def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], defaul
         client_system=spec.client_system,
         model=spec.model.choice(default_model),
         tools=compile_tools(chosen),
-        tools_text=json.dumps(told, ensure_ascii=False) if told else "",
+        tools_text=tools_text(chosen),
     )
 
 

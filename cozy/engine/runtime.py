@@ -19,6 +19,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cozy.engine.graph import Graph, Node, Slot
+from cozy.engine.keeping import kept_of
 from cozy.engine.prefixes import PrefixLog
 from cozy.engine.reader import Reader
 from cozy.engine.schedule import release, waiting_counts
@@ -36,6 +37,7 @@ from cozy.events import (
 )
 from cozy.ports import Ports
 from cozy.ports.llm import ModelCard
+from cozy.stages.offer import offer_of
 from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
 from cozy.stages.values import Generation, Reply
 from cozy.turn import Message, Turn
@@ -93,7 +95,11 @@ class TurnRun:
         self.left = waiting_counts(graph)
         self.spoken: list[str] = []
         self.degraded: list[StageDegraded] = []
+        self.rounds: list[Message] = []
+        self.offer = offer_of(graph.persona, turn)
         self.variables = turn_variables(graph, turn)
+        if self.offer.specs != graph.tool_list:
+            self.variables["tools"] = self.offer.specs
         now = perf_counter()
         self.recording = Recording(now, now, [None] * count, [None] * count, ["not run"] * count)
         self._failure: Failure | None = None
@@ -286,12 +292,12 @@ class TurnRun:
         return None
 
     def _partial(self) -> Reply:
-        """What was said until the turn was cut off, or what of it was heard."""
+        """What was done and said until the turn was cut off; of the words, what was heard."""
         said = self.spoken[: self.reader.texts_read] if self.reader.has_left else self.spoken
         text = "".join(said) if self._heard is None else self._heard
         return Reply(
             text=text,
-            messages=(Message("assistant", text),) if text else (),
+            messages=kept_of(self.rounds, text),
             finish_reason="interrupted",
             usage=sum((a.usage for a in self.recording.requests), Usage()),
             model=next((n["model"] for n in reversed(self.recording.notes.values()) if "model" in n), ""),

@@ -14,7 +14,8 @@ from cozy.ports import Ports
 from cozy.ports.llm import LLMRequest
 from cozy.ports.store import Job
 from cozy.stages.base import NodeInfo, Persona
-from cozy.turn import Turn
+from cozy.stages.offer import Offer
+from cozy.turn import Message, Turn
 from cozy.usage import Usage
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Seat:
         return self._run.variables
 
     @property
+    def tools(self) -> Offer:
+        return self._run.offer
+
+    @property
     def spoken(self) -> str:
         return "".join(self._run.spoken)
 
@@ -58,6 +63,10 @@ class Seat:
 
     def mark(self, name: str, start: float, end: float) -> None:
         self._run.recording.marks.append(Mark(self._index, name, start, end))
+
+    def keep(self, *messages: Message) -> None:
+        if self.node.speaks:  # what goes on behind the scenes is no part of the conversation
+            self._run.rounds.extend(messages)
 
     def note(self, **facts: Any) -> None:
         self._run.recording.notes.setdefault(self._index, {}).update(facts)

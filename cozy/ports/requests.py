@@ -34,8 +34,8 @@ class Requests(Protocol):
         that has the key.
 
         One that failed, was interrupted, or whose lease has run out (its process is dead), is taken over by
-        `turn_id`: then the old one is given with its state `failed` or `interrupted`, and the new turn is to
-        retry it. (`KnownRequest.turn_id` is the old turn's.)
+        `turn_id`, if its body is the same: then the old one is given with its state `failed` or
+        `interrupted`, and the new turn is to retry it. (`KnownRequest.turn_id` is the old turn's.)
         """
         ...
 
@@ -51,10 +51,7 @@ class Requests(Protocol):
         ...
 
     async def pending(self, user_id: UserId, call_ids: Sequence[str]) -> Sequence[Message]:
-        """The round that waits for results of these calls, where no session keeps it: the assistant's
-        message with all its calls, and the results that are known already. Empty where there is none."""
-        ...
-
-    async def side_effects(self, turn_id: TurnId) -> Sequence[Message]:
-        """The stored rounds of a turn: assistant messages with calls, and `tool` messages."""
+        """What stands in place of the assistant's message with these calls, where no session keeps it:
+        earlier rounds of its turn, which a client is not shown, the message with all its calls, and the
+        results that are known already. Empty where the client knows everything."""
         ...

@@ -38,7 +38,8 @@ class TurnRecord:
     """None: nothing is kept of the conversation, but its jobs are."""
     personality_id: str
     messages: tuple[Message, ...]
-    """The user's message first, then the reply with its tool calls and their results."""
+    """The user's message first, then the reply with its tool calls and their results. A turn that resumes
+    another has no user's message: it begins with the results that the client has brought."""
     status: TurnStatus
     tokens: int
     metadata: Mapping[str, Any]
@@ -51,7 +52,8 @@ class TurnRecord:
     """JSON, what the client is told: `text`, `finish_reason`, `tool_calls` (each `id`, `name`, `arguments`),
     `usage` (the fields of `cozy.usage.Usage`), `model`, `error` (a code, or null)."""
     pending: tuple[Message, ...] = ()
-    """The round that waits for the client's own results, where no session keeps it."""
+    """What stands in place of the message that the client is shown with its calls, where no session keeps
+    it: rounds of ours before it, the message with all its calls, and results of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,25 @@ class Store(Protocol):
         ...
 
     async def history(
-        self, user_id: UserId, session_id: SessionId, *, limit: int, without: TurnId | None = None
+        self,
+        user_id: UserId,
+        session_id: SessionId,
+        *,
+        limit: int,
+        without: TurnId | None = None,
+        before: TurnId | None = None,
     ) -> Sequence[Message]:
         """The last `limit` messages at most, oldest first, never starting between a call and its result.
 
         Failed and interrupted turns are in it: what the user said, and what was spoken. `without` leaves
-        one turn out: the one that is being said again.
+        one turn out: the one that is being said again. `before` ends it ahead of the user's message that
+        this turn belongs to: a turn that resumes another has none of its own.
         """
+        ...
+
+    async def rounds(self, user_id: UserId, turn_id: TurnId) -> Sequence[Message]:
+        """The calls of a turn and their results, in order, with those of the turns that it said again before
+        them: also of messages that nobody sees any more. Empty where nothing is known of it."""
         ...
 
     async def messages(

@@ -21,6 +21,8 @@ class ToolSpec:
     timeout_s: float = 10.0
     side_effects: bool = False
     """Whether a second call changes more than the first."""
+    strict: bool | None = None
+    """Whether the model's server holds arguments to the schema, where it can; None: its own default."""
 
 
 @dataclass(frozen=True, slots=True)

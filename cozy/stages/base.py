@@ -39,8 +39,9 @@ from cozy.ports import Ports
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.store import Job
 from cozy.ports.tools import ToolSpec
+from cozy.stages.offer import Offer
 from cozy.stages.templates import Expression, Template
-from cozy.turn import ClientSystem, Sampling, Turn
+from cozy.turn import ClientSystem, Message, Sampling, Turn
 from cozy.usage import Usage
 
 # -- the types that settings are written in ------------------------------------------------------------
@@ -223,6 +224,11 @@ class StageContext(Protocol):
         ...
 
     @property
+    def tools(self) -> Offer:
+        """What may be called in this turn."""
+        ...
+
+    @property
     def spoken(self) -> str:
         """Every word that the turn has said so far."""
         ...
@@ -243,6 +249,10 @@ class StageContext(Protocol):
 
     def mark(self, name: str, start: float, end: float) -> None:
         """A part of this stage's time for the trace, by `time.perf_counter()`: `first_token`, `tools` …"""
+        ...
+
+    def keep(self, *messages: Message) -> None:
+        """Calls that are being run, and results as they come: kept though the turn is cut off."""
         ...
 
     def note(self, **facts: Any) -> None:

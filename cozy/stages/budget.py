@@ -39,7 +39,8 @@ SNIPPET_TOKENS = 4
 
 class BudgetSettings(StageSettings):
     reserve_output: int | None = Field(default=None, ge=1)
-    """Tokens kept free for the answer; none given: the model's `max_tokens`, or 1024."""
+    """Tokens kept free for the answer; none given: the model's `max_tokens`, or 1024. Never fewer than a
+    client asks for."""
     max_tokens: int | None = Field(default=None, ge=64)
     """An upper bound of the prompt below what the model could read."""
     keep: Annotated[tuple[Section, ...], BeforeValidator(many)] = DEFAULT_ORDER
@@ -60,9 +61,7 @@ class Budget:
         model = ctx.persona.model
         name = ctx.turn.model or model.names[0]
         window = model.window(name, ctx.ports.llm.card(name))
-        reserve = (
-            self.settings.reserve_output or model.sampling.max_tokens or min(DEFAULT_RESERVE, window // 4)
-        )
+        reserve = self._reserve(ctx) or min(DEFAULT_RESERVE, window // 4)
         room = min(window - reserve, self.settings.max_tokens or window)
         bare = system_text({}, ctx)
         fixed = section_tokens(bare, "", name, ctx)
@@ -95,6 +94,13 @@ class Budget:
         report = BudgetReport(window, reserve, room, used, sections)
         ctx.note(budget=report)
         return Budgeted(kept, report, system, context, {**measured, "history": history})
+
+    def _reserve(self, ctx: StageContext) -> int | None:
+        """What is kept free for the answer, where anybody has said."""
+        asked, own = ctx.turn.sampling, self.settings.reserve_output
+        if asked is not None and asked.max_tokens is not None:
+            return max(asked.max_tokens, own or 0)
+        return own or ctx.persona.model.sampling.max_tokens
 
 
 @dataclass(frozen=True, slots=True)

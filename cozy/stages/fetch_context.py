@@ -10,11 +10,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cozy.stages.base import Names, StageContext, StageSettings
+from cozy.stages.conversation import NOT_GIVEN, answered
 from cozy.stages.registry import stage
 from cozy.stages.values import ContextPart, Snippet
 from cozy.turn import Message
 
 Source = Literal["history", "summary", "knowledge", "profile", "memory"]
+_PERSONAL: tuple[Source, ...] = ("knowledge", "profile", "memory")
 
 
 class FetchContextSettings(StageSettings):
@@ -44,6 +46,8 @@ class FetchContext:
         return ContextPart(self.settings.source)
 
     async def run(self, ctx: StageContext) -> ContextPart:
+        if self.settings.source in _PERSONAL and not ctx.turn.personalized:
+            return self.empty()
         match self.settings.source:
             case "history":
                 return await self._history(ctx)
@@ -63,7 +67,11 @@ class FetchContext:
         if turn.session_id is None:
             return ContextPart("history")
         messages = await ctx.ports.store.history(
-            turn.user_id, turn.session_id, limit=self.settings.limit, without=turn.retry_of
+            turn.user_id,
+            turn.session_id,
+            limit=self.settings.limit,
+            without=turn.retry_of,
+            before=turn.resumes,
         )
         return _history(messages)
 
@@ -109,5 +117,7 @@ class FetchContext:
 
 
 def _history(messages: Iterable[Message]) -> ContextPart:
-    """From the user's first message on: many servers refuse a conversation that begins with an answer."""
-    return ContextPart("history", messages=tuple(dropwhile(lambda m: m.role != "user", messages)))
+    """From the user's first message on: many servers refuse a conversation that begins with an answer, or
+    one with calls that nobody answers."""
+    begun = tuple(dropwhile(lambda m: m.role != "user", messages))
+    return ContextPart("history", messages=answered(begun, NOT_GIVEN))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cozy.errors import NoAnswer
@@ -10,7 +10,7 @@ from cozy.ports.store import TurnRecord, TurnStatus
 from cozy.stages.base import StageContext, StageSettings
 from cozy.stages.registry import stage
 from cozy.stages.values import Generation, Reply, Saved
-from cozy.turn import Message
+from cozy.turn import Message, Turn
 
 
 class PersistSettings(StageSettings):
@@ -42,22 +42,50 @@ class Persist:
     async def _save(self, reply: Reply, status: TurnStatus, ctx: StageContext) -> Saved:
         turn = ctx.turn
         jobs = tuple(ctx.jobs(reply)) if status == "complete" else ()
-        if turn.session_id is not None or jobs:
+        pending = _unseen(reply) if turn.session_id is None and status == "complete" else ()
+        if turn.session_id is not None or jobs or turn.request is not None or pending:
             record = TurnRecord(
                 turn_id=turn.id,
                 user_id=turn.user_id,
                 session_id=turn.session_id,
                 personality_id=turn.personality_id,
-                messages=(Message("user", turn.text, parts=turn.parts), *reply.messages),
+                messages=(*_said(turn), *reply.messages),
                 status=status,
                 tokens=ctx.usage.total_tokens,
                 metadata=_facts(reply, ctx),
                 jobs=jobs,
                 # a retry that came to nothing leaves the answer that was there
                 retry_of=turn.retry_of if status == "complete" or reply.text else None,
+                request=turn.request,
+                reply=_told(reply, ctx) if turn.request is not None else None,
+                pending=pending,
             )
             await ctx.ports.store.save_turn(record)
         return Saved(turn.id, turn.session_id, status, tuple(job.id for job in jobs))
+
+
+def _said(turn: Turn) -> tuple[Message, ...]:
+    """What the turn brings to the answer: of one that goes on with a stored turn, only the results."""
+    if turn.resumes is not None:
+        return turn.results
+    return (Message("user", turn.text, parts=turn.parts), *turn.rounds, *turn.results)
+
+
+def _unseen(reply: Reply) -> tuple[Message, ...]:
+    """The answer's messages, where a client that is to go on with it does not see them all."""
+    return reply.messages if reply.tool_calls and len(reply.messages) > 1 else ()
+
+
+def _told(reply: Reply, ctx: StageContext) -> dict[str, Any]:
+    """What a client is told, to be told again."""
+    return {
+        "text": reply.text,
+        "finish_reason": reply.finish_reason,
+        "tool_calls": [asdict(call) for call in reply.tool_calls],
+        "usage": asdict(ctx.usage),
+        "model": reply.model,
+        "error": reply.error,
+    }
 
 
 def _facts(reply: Reply, ctx: StageContext) -> dict[str, Any]:
@@ -74,4 +102,6 @@ def _facts(reply: Reply, ctx: StageContext) -> dict[str, Any]:
         facts["fallback_text"] = True
     if reply.error:
         facts["error"] = reply.error
+    if ctx.turn.retry_of is not None:
+        facts["retry_of"] = str(ctx.turn.retry_of)
     return facts

@@ -81,12 +81,16 @@ def message_tokens(message: Message, model: str, ctx: StageContext) -> int:
 
 
 def section_tokens(system: str, context: str, model: str, ctx: StageContext) -> dict[Section, int]:
-    """What each section of a prompt costs as it will be sent, the history aside."""
-    count, tools = ctx.ports.tokens.count, ctx.persona.tools_text
+    """What each section of a prompt costs as it will be sent, the history aside.
+
+    What has followed the user's message in this turn already is a part of it: neither can be cut.
+    """
+    count, tools, turn = ctx.ports.tokens.count, ctx.tools.text, ctx.turn
+    message = count(user_text(context, turn.text), model) + MESSAGE_TOKENS + REPLY_TOKENS
     return {
         "system": count(system, model) + MESSAGE_TOKENS if system else 0,
         "tools": count(tools, model) if tools else 0,
-        "message": count(user_text(context, ctx.turn.text), model) + MESSAGE_TOKENS + REPLY_TOKENS,
+        "message": message + sum(message_tokens(m, model, ctx) for m in (*turn.rounds, *turn.results)),
     }
 
 
@@ -94,7 +98,7 @@ def request_tokens(request: LLMRequest, ctx: StageContext) -> int:
     """What a whole request costs its model, as far as we can count: pictures count as nothing."""
     tokens = sum(message_tokens(message, request.model, ctx) for message in request.messages)
     if request.tools:
-        tokens += ctx.ports.tokens.count(ctx.persona.tools_text, request.model)
+        tokens += ctx.ports.tokens.count(ctx.tools.text_of(request.tools), request.model)
     return tokens + REPLY_TOKENS
 
 

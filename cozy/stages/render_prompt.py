@@ -49,11 +49,13 @@ class RenderPrompt:
 
         if system:
             add("system", Message("system", system))
-        if ctx.persona.tools_text:
+        if ctx.tools.text:
             add("tools")
         if history:
             add("history", *history)
-        add("message", Message("user", user_text(brought, ctx.turn.text), parts=ctx.turn.parts))
+        turn = ctx.turn
+        said = Message("user", user_text(brought, turn.text), parts=turn.parts)
+        add("message", said, *turn.rounds, *turn.results)
         prompt = Prompt(tuple(messages), sum(s.tokens for s in sections), tuple(sections), brought)
         ctx.note(prompt=prompt)
         return prompt

@@ -35,10 +35,11 @@ class Writeback:
     def jobs(self, reply: Reply, ctx: StageContext) -> Sequence[Job]:
         """One job a target; its id follows from the turn, so that a turn stored twice teaches once.
 
-        A turn without words teaches nothing, nor does one that no model has answered.
+        A turn without words teaches nothing, nor does one that no model has answered, nor one that goes on
+        with a message whose turn has taught already.
         """
         turn = ctx.turn
-        if reply.is_fallback or not turn.text.strip():
+        if not turn.personalized or turn.rounds or reply.is_fallback or not turn.text.strip():
             return ()
         payload = {
             "turn_id": str(turn.id),

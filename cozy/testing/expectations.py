@@ -52,13 +52,14 @@ def _of_turn(turn: TurnOutcome, outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield from _sent(expect, turn)
     happened = {
         "tools": [e.name for e in turn.events if isinstance(e, ToolStarted)],
+        "client_calls": [call.name for call in last.tool_calls] if isinstance(last, TurnFinished) else [],
         "degraded": [e.stage for e in turn.events if isinstance(e, StageDegraded)],
         "skipped": [e.stage for e in turn.events if isinstance(e, StageSkipped)],
         "jobs": [job.target for job in outcome.jobs if job.turn_id == turn.turn.id],
     }
     for key, found in happened.items():
         expected = list(names(getattr(expect, key)))
-        same = found == expected if key == "tools" else sorted(found) == sorted(expected)
+        same = found == expected if key in ("tools", "client_calls") else sorted(found) == sorted(expected)
         if key in given and not same:
             yield key, f"{_HAPPENED[key]} {_listed(found)}"
     if expect.stored is not None:
@@ -69,6 +70,7 @@ def _of_turn(turn: TurnOutcome, outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 _HAPPENED = {
     "tools": "the tools that ran:",
+    "client_calls": "the client's tools that are called:",
     "degraded": "the stages that degraded:",
     "skipped": "the stages that were skipped:",
     "jobs": "the jobs that were queued:",

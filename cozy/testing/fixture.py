@@ -12,10 +12,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from cozy.adapters.scripted import Reply
-from cozy.adapters.scripted_engines import KnowledgeScript, MemoryScript, ProfileScript, ScriptedTool
+from cozy.adapters.scripted_engines import (
+    JsonSchema,
+    KnowledgeScript,
+    MemoryScript,
+    ProfileScript,
+    ScriptedTool,
+)
 from cozy.events import FinishReason
 from cozy.stages.base import Names, Settings, many
-from cozy.turn import Channel, Message, ToolCall
+from cozy.turn import Channel, ClientTool, Message, ToolCall
 
 NOBODY = "none"
 """Where names are expected: none of them."""
@@ -115,6 +121,28 @@ class CutSpec(Settings):
     """What of the answer reached the user's ears."""
 
 
+class ClientToolSpec(Settings):
+    """A tool that the client brings, and runs itself."""
+
+    name: str
+    """As models are told."""
+    description: str = ""
+    """What it is for."""
+    parameters: JsonSchema = Field(default_factory=lambda: {"type": "object"})
+    """JSON Schema of the arguments, as JSON text."""
+
+
+class SamplingSpec(Settings):
+    """How a client wants words chosen."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """0 always takes the likeliest word, 2 is wild."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Upper bound of the answer, in tokens."""
+    stop: Names = ()
+    """Texts at which the answer ends."""
+
+
 class ExpectSpec(Settings):
     """What must be true of a turn, beside what its snapshot holds."""
 
@@ -132,6 +160,8 @@ class ExpectSpec(Settings):
     """The stage that fails the turn."""
     tools: Names = ()
     """The tools that are called, in order; `none`."""
+    client_calls: Names = ()
+    """The client's tools whose calls the turn ends with, in order; `none`."""
     degraded: Names = ()
     """The stages that go on without a value; `none`."""
     skipped: Names = ()
@@ -169,6 +199,22 @@ class TurnSpec(Settings):
     """Earlier messages that the client brings, in place of the stored ones; `history:` alone brings none."""
     retry_of: int | None = Field(default=None, ge=1)
     """The number of the turn that this one says again."""
+    resumes: int | None = Field(default=None, ge=1)
+    """The number of the turn that this one goes on with, after the client has run its tools."""
+    results: Messages = ()
+    """What the client's tools gave: `tool:` with its `call_id`."""
+    tools: Annotated[tuple[ClientToolSpec, ...], BeforeValidator(many)] = ()
+    """The client's own tools."""
+    tool_choice: str = "auto"
+    """`auto`, `none`, `required`, or the name of the tool that must be called first."""
+    sampling: SamplingSpec | None = None
+    """How the client wants words chosen, over the personality's model."""
+    allowed_tools: Names = ()
+    """The personality's tools that may be used; none named: all of them."""
+    denied_tools: Names = ()
+    """Tools that this user may not use."""
+    personalized: bool = True
+    """`false`: nothing is asked of knowledge, profile and memory, and nothing learned."""
     together: bool = False
     """It is said at the same time as the turn before."""
     interrupt: CutSpec | None = None
@@ -183,6 +229,10 @@ class TurnSpec(Settings):
         """The history that the client brings; None: it brings none of its own."""
         given = "history" in self.model_fields_set
         return tuple(spec.message for spec in self.history) if given else None
+
+    @property
+    def client_tools(self) -> tuple[ClientTool, ...]:
+        return tuple(ClientTool(tool.name, tool.description, tool.parameters) for tool in self.tools)
 
 
 # -- the whole -----------------------------------------------------------------------------------------

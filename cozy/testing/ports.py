@@ -84,10 +84,16 @@ class FixtureStore(SqlStore):
     kept_summary: str = ""
 
     async def history(
-        self, user_id: UserId, session_id: SessionId, *, limit: int, without: TurnId | None = None
+        self,
+        user_id: UserId,
+        session_id: SessionId,
+        *,
+        limit: int,
+        without: TurnId | None = None,
+        before: TurnId | None = None,
     ) -> Sequence[Message]:
         await self.when_read.happen()
-        return await super().history(user_id, session_id, limit=limit, without=without)
+        return await super().history(user_id, session_id, limit=limit, without=without, before=before)
 
     async def summary(self, user_id: UserId, session_id: SessionId) -> str:
         return self.kept_summary or await super().summary(user_id, session_id)

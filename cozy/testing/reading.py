@@ -154,9 +154,13 @@ def _contradictions(fixture: Fixture, document: Document) -> Iterator[Diagnostic
     for i, turn in enumerate(fixture.turns):
         for j, message in enumerate(turn.history):
             yield from _speakers(message, document, ("turns", i, "history", j))
-        if turn.retry_of is not None and turn.retry_of > i:
-            place = document.value("turns", i, "retry_of")
-            yield error(INCONSISTENT, f"there is no turn {turn.retry_of} before this one", place)
+        for key in ("retry_of", "resumes"):
+            if (other := getattr(turn, key)) is not None and other > i:
+                yield error(
+                    INCONSISTENT, f"there is no turn {other} before this one", document.value("turns", i, key)
+                )
+        for j, message in enumerate(turn.results):
+            yield from _speakers(message, document, ("turns", i, "results", j))
         if turn.together and i == 0:
             place = document.value("turns", i, "together")
             yield error(INCONSISTENT, "there is no turn before this one", place)

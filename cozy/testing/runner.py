@@ -20,12 +20,13 @@ from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, 
 from cozy.adapters.sql_knowledge import SqlKnowledge
 from cozy.adapters.sql_memory import SqlMemories
 from cozy.adapters.sql_profile import SqlProfiles
+from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
 from cozy.adapters.token_counter import EstimatingTokens
 from cozy.engine.engine import Engine, open_engine
 from cozy.engine.library import Library
 from cozy.engine.worker import Worker, learning
-from cozy.events import Event, StageStarted, TextDelta, ToolStarted
+from cozy.events import Event, StageStarted, TextDelta, ToolStarted, TurnFinished
 from cozy.ports import Ports
 from cozy.ports.knowledge import Knowledge
 from cozy.ports.llm import LLMRequest
@@ -34,10 +35,10 @@ from cozy.stages.budget import exchanges
 from cozy.storage.database import Database, open_database
 from cozy.storage.migrate import upgrade
 from cozy.storage.tables import messages, outbox
-from cozy.testing.fixture import NOBODY, CutSpec, Fixture, TurnSpec
+from cozy.testing.fixture import NOBODY, CutSpec, Fixture, TurnSpec, names
 from cozy.testing.ports import DocumentKnowledge, FixtureStore, ListeningLLM, OneByOne, Trouble
 from cozy.testing.reading import Case
-from cozy.turn import SessionId, Turn, TurnId, UserId
+from cozy.turn import Message, Sampling, SessionId, Turn, TurnId, UserId
 
 LIMIT_S = 60.0
 """How long a fixture may take; one that hangs ends here."""
@@ -224,9 +225,11 @@ class _Bench:
 
     async def _turn(self, number: int, spec: TurnSpec) -> TurnOutcome:
         again = self.outcomes[spec.retry_of - 1].turn.id if spec.retry_of else None
+        user = await self._user(spec.user)
+        resumed = self.outcomes[spec.resumes - 1] if spec.resumes else None
         turn = Turn(
             text=spec.say,
-            user_id=await self._user(spec.user),
+            user_id=user,
             personality_id=self.case.graph.id,
             session_id=await self._session(spec.user, spec.session),
             channel=spec.channel,
@@ -235,12 +238,35 @@ class _Bench:
             client_system=spec.client_system,
             model=spec.model,
             retry_of=again,
+            sampling=Sampling(**spec.sampling.model_dump()) if spec.sampling else None,
+            tools=spec.client_tools,
+            tool_choice=spec.tool_choice,
+            rounds=await self._rounds(resumed) if resumed else (),
+            results=tuple(result.message for result in spec.results),
+            resumes=resumed.turn.id if resumed and resumed.turn.session_id else None,
+            allowed_tools=names(spec.allowed_tools) if spec.allowed_tools else None,
+            denied_tools=names(spec.denied_tools),
+            personalized=spec.personalized,
             id=TurnId(uuid5(_IDS, f"turn {number}")),
             received_at=self.case.fixture.now,
         )
         self.names[turn.id] = f"turn {number}"
         self.outcomes.append(TurnOutcome(number, spec, turn))
         return self.outcomes[-1]
+
+    async def _rounds(self, resumed: TurnOutcome) -> tuple[Message, ...]:
+        """What has followed the user's message until a turn ended with calls of the client's tools."""
+        turn, last = resumed.turn, resumed.events[-1]
+        before = (*turn.rounds, *turn.results)
+        if turn.session_id is not None:
+            kept = await self.plain.messages(turn.user_id, turn.session_id)
+            said = [row.message for row in kept if row.turn_id == turn.id]
+            return (*before, *(m for m in said if m.role != "user" and m not in turn.results))
+        if not isinstance(last, TurnFinished):
+            return before
+        calls = last.tool_calls
+        hidden = await SqlRequests(self.database).pending(turn.user_id, [call.id for call in calls])
+        return (*before, *(hidden or [Message("assistant", last.text, tool_calls=calls)]))
 
     # -- a turn ----------------------------------------------------------------------------------------
 

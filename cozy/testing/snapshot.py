@@ -62,7 +62,8 @@ def _without_ids(text: str, outcome: Outcome) -> str:
 def _turn(turn: TurnOutcome, outcome: Outcome) -> Iterator[str]:
     spec = turn.spec
     where = "without a session" if turn.turn.session_id is None else f"in {spec.session}"
-    yield f"turn {turn.number}: {spec.user} {where}, by {spec.channel}: {_text(spec.say)}"
+    said = _text(spec.say) if spec.resumes is None else f"going on with turn {spec.resumes}"
+    yield f"turn {turn.number}: {spec.user} {where}, by {spec.channel}: {said}"
     yield ""
     yield "  events"
     for line in _told(in_graph_order(turn.events, outcome.case.graph)):
@@ -187,6 +188,7 @@ def _about(request: LLMRequest) -> str:
         "frequency_penalty": sampling.frequency_penalty,
         "reasoning_effort": sampling.reasoning_effort,
         "tools": ", ".join(tool.name for tool in request.tools) or None,
+        "tool_choice": request.tool_choice if request.tool_choice not in ("auto", "none") else None,
     }
     said = [f"{name} {value}" for name, value in settings.items() if value is not None]
     return ", ".join([request.model, *said])

@@ -12,9 +12,10 @@ from cozy.ports import Ports
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.store import Job
 from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
+from cozy.stages.offer import Offer, offer_of
 from cozy.stages.prompting import default_context
 from cozy.stages.templates import Template
-from cozy.turn import SessionId, Turn, TurnId, UserId
+from cozy.turn import Message, SessionId, Turn, TurnId, UserId
 from cozy.usage import Usage
 
 ADA = UserId(UUID(int=1))
@@ -92,6 +93,7 @@ class Seat:
     events: list[Event] = field(default_factory=list[Event])
     marks: list[str] = field(default_factory=list[str])
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    kept: list[Message] = field(default_factory=list[Message])
     requests: list[tuple[LLMRequest, Usage]] = field(default_factory=list[tuple[LLMRequest, Usage]])
 
     @property
@@ -104,6 +106,10 @@ class Seat:
             "language": self.turn.language or self.persona.about.language,
             **self.values,
         }
+
+    @property
+    def tools(self) -> Offer:
+        return offer_of(self.persona, self.turn)
 
     @property
     def usage(self) -> Usage:
@@ -119,6 +125,9 @@ class Seat:
     def mark(self, name: str, start: float, end: float) -> None:
         assert start <= end
         self.marks.append(name)
+
+    def keep(self, *messages: Message) -> None:
+        self.kept.extend(messages)
 
     def note(self, **facts: Any) -> None:
         self.notes.update(facts)
