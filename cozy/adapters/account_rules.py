@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast, get_args
+from uuid import UUID
 
 from cozy.errors import InvalidRequest, InvalidToken
 from cozy.ports.identity import Scope, UserRole
@@ -50,6 +51,8 @@ def user_name(given: object) -> str:
         raise InvalidRequest(
             "a user name has no `@`", param="username", hint="an e-mail address goes into `email`"
         )
+    if id_in(name):
+        raise InvalidRequest("a user name is no id", param="username")
     shortest = SHORTEST_WIDE_NAME if any(map(_is_wide, name)) else SHORTEST_NAME
     if not shortest <= len(name) <= LONGEST_NAME:
         raise InvalidRequest(f"a user name has {shortest} to {LONGEST_NAME} characters", param="username")
@@ -104,6 +107,14 @@ def entered_name(given: object) -> str:
     if isinstance(given, str) and len(given) <= LONGEST_EMAIL and _is_text(given):
         return canonical(given.strip())
     return ""
+
+
+def id_in(given: object) -> UUID | None:
+    """What somebody says is an id."""
+    try:
+        return UUID(given) if isinstance(given, str) and len(given) <= LONGEST_EMAIL else None
+    except ValueError:
+        return None
 
 
 def label(given: object, param: str) -> str:

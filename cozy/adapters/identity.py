@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 import anyio
@@ -13,6 +13,7 @@ from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.adapters.caller_cache import CallerCache
 from cozy.adapters.login_limits import LoginLimits
 from cozy.adapters.login_tokens import LoginTokens, lifetime_s
+from cozy.adapters.redis_client import open_redis
 from cozy.adapters.redis_notices import RedisNotices
 from cozy.adapters.signing_keys import signing_keys_from
 from cozy.adapters.sql_audit import SqlAudit
@@ -45,10 +46,13 @@ async def open_identity(
     """
     env = os.environ if environ is None else environ
     keys = signing_keys_from(env, database, lifetime_s=lifetime_s(settings), now=now)
-    notices = RedisNotices(redis) if redis is not None and redis.url else None
     callers = CallerCache()
     failure: BaseException | None = None
-    async with anyio.create_task_group() as listening:
+    async with AsyncExitStack() as stack:
+        notices = None
+        if redis is not None and redis.url:
+            notices = RedisNotices(await stack.enter_async_context(open_redis(redis.url)), redis.prefix)
+        listening = await stack.enter_async_context(anyio.create_task_group())
         if notices is not None:
             listening.start_soon(notices.run, callers.drop)
         async with anyio.create_task_group() as tasks:

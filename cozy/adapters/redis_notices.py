@@ -7,74 +7,54 @@ depends on Redis: where it is away, a revocation takes those two seconds to be s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
 import anyio
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
 
-from cozy.errors import ConfigError
-from cozy.settings import RedisSettings
+from cozy.adapters.redis_client import REDIS_ERRORS
 from cozy.turn import UserId
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("cozy.identity")
 
 WAITING = 1000
 """Notices that wait while Redis is slow; more are left to the database."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Between two tries to reach a server that is away."""
-LISTEN_S = 15.0
-
-_AWAY = (RedisError, OSError)
+SILENCE_S = 15.0
+"""After so long without a word the server is asked whether it is still there."""
 
 
 class RedisNotices:
-    """Raises ConfigError for an address that is none."""
-
-    def __init__(self, settings: RedisSettings) -> None:
-        self._channel = f"{settings.prefix}:identity"
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._client: Any = client  # its commands have no types
+        self._channel = f"{prefix}:identity"
         self._send, self._receive = anyio.create_memory_object_stream[UserId](WAITING)
-        try:
-            self._client: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-                settings.url,
-                retry=Retry(ExponentialBackoff(), 1),
-                socket_connect_timeout=1,
-                socket_timeout=2,
-                health_check_interval=LISTEN_S,
-            )
-        except ValueError as error:
-            raise ConfigError("`redis.url` is no address of a Redis server", hint=str(error)) from None
+        self._is_away = False
 
     def tell(self, user_id: UserId) -> None:
         """Pass it on, without waiting for it."""
         try:
             self._send.send_nowait(user_id)
         except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            log.debug("a notice is left to the database")
+            _log.debug("a notice is left to the database")
 
     async def run(self, heard: Callable[[UserId | None], None]) -> None:
         """Until cancelled: pass on what `tell` was given, and hand on what others tell; None: anybody's may
         have changed, since nothing was heard for a while."""
-        try:
+        with self._send, self._receive:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._speak)
                 tasks.start_soon(self._listen, heard)
-        finally:
-            self._send.close()
-            self._receive.close()
-            with anyio.move_on_after(2, shield=True):
-                await self._client.aclose()
 
     async def _speak(self) -> None:
         async for user_id in self._receive:
             try:
                 await self._client.publish(self._channel, user_id.hex)
-            except _AWAY:
-                log.debug("a notice is left to the database")
+            except REDIS_ERRORS:
+                _log.debug("a notice is left to the database")
 
     async def _listen(self, heard: Callable[[UserId | None], None]) -> None:
         wait = SHORTEST_WAIT_S
@@ -82,17 +62,31 @@ class RedisNotices:
             try:
                 async with self._client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    while True:
-                        message = await subscription.get_message(timeout=LISTEN_S)
-                        if message is not None:
-                            wait = SHORTEST_WAIT_S
-                            heard(_named_in(message))
-            except _AWAY as error:
-                log.warning(
-                    "redis is away: revocations are read from the database (%s)", type(error).__name__
-                )
+                    async for message in _messages(subscription):
+                        wait = SHORTEST_WAIT_S
+                        self._is_away = False
+                        heard(_named_in(message))
+            except REDIS_ERRORS as error:
+                if not self._is_away:
+                    name = type(error).__name__
+                    _log.warning("redis is away (%s): revocations are read from the database", name)
+                self._is_away = True
             await anyio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_S)
+
+
+async def _messages(subscription: Any) -> AsyncIterator[dict[str, Any]]:
+    """The first says that it is subscribed. Raises one of REDIS_ERRORS."""
+    is_asked = False
+    while True:
+        message = await subscription.get_message(timeout=SILENCE_S)
+        if message is None:
+            if is_asked:
+                raise TimeoutError
+            await subscription.ping()
+        elif message["type"] != "pong":
+            yield message
+        is_asked = message is None
 
 
 def _named_in(message: dict[str, Any]) -> UserId | None:

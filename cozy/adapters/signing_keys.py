@@ -63,6 +63,12 @@ def signing_keys_from(
     return SqlSigningKeys(database, lifetime_s=lifetime_s, now=now)
 
 
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError for what `COZY_JWT_KEYS` cannot be, without the secrets."""
+    if (written := environ.get(VARIABLE, "")).strip():
+        _read(written)
+
+
 def _read(written: str) -> Sequence[SigningKey]:
     keys: dict[str, SigningKey] = {}
     for place, entry in enumerate(written.split(","), start=1):
@@ -124,8 +130,8 @@ class SqlSigningKeys:
         self._loaded_at = float("-inf")
 
     async def current(self) -> SigningKey:
-        if monotonic() - self._loaded_at > RELOAD_S:
-            await self._load_since(monotonic())
+        if (oldest := monotonic() - RELOAD_S) > self._loaded_at:
+            await self._load_since(oldest)
         if not self._keys:
             self._take(await self._database.write(lambda connection: self._made(connection, first=True)))
         return next(iter(self._keys.values()))
@@ -140,10 +146,10 @@ class SqlSigningKeys:
         self._take(keys)
         return keys[0].id
 
-    async def _load_since(self, asked: float) -> None:
-        """Read them, unless somebody has begun to since `asked`: whoever comes meanwhile shares one read."""
+    async def _load_since(self, moment: float) -> None:
+        """Read them, unless somebody has begun to since `moment`: whoever comes meanwhile shares one read."""
         async with self._loading:
-            if self._loaded_at >= asked:
+            if self._loaded_at >= moment:
                 return
             await anyio.sleep(max(0.0, self._loaded_at + PATIENCE_S - monotonic()))
             began = monotonic()

@@ -246,6 +246,8 @@ class SqlIdentity:
 
     async def find_user(self, name: str) -> User:
         account = await self._named(name)
+        if account is None and (user_id := rules.id_in(name)) is not None:
+            return await self.user(UserId(user_id))
         if account is None:
             raise NotFound("user", str(name)[: rules.LONGEST_EMAIL])
         return account.user

@@ -51,8 +51,8 @@ class Caller:
 class Tokens:
     """What a login gives."""
 
-    access: str
-    refresh: str
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
     expires_in_s: int
     """Of the access token."""
     user: User
@@ -77,9 +77,9 @@ class ApiKey:
 class NewSecondFactor:
     """What an authenticator is set up with."""
 
-    secret: str
+    secret: str = field(repr=False)
     """Base32."""
-    uri: str
+    uri: str = field(repr=False)
     """`otpauth://…`, for a QR code."""
 
 
