@@ -148,7 +148,8 @@ class EngineError(CozyError):
         details: Mapping[str, Any] | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(f"{engine}: {message}", hint=hint, details=details)
+        wait = {"retry_after_s": retry_after_s} if retry_after_s is not None else {}
+        super().__init__(f"{engine}: {message}", hint=hint, details={**(details or {}), **wait})
         self.engine = engine
         self.retry_after_s = retry_after_s
 

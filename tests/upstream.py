@@ -144,6 +144,11 @@ class Upstream:
         """More answers, for the requests after those that have one."""
         self._scripts.extend(scripts)
 
+    def forget(self) -> None:
+        """Begin anew: nothing was asked, no answer is left in the script."""
+        self.requests.clear()
+        self._scripts.clear()
+
     async def reached(self, gate: str) -> None:
         """Wait until an answer stands before this gate."""
         with anyio.fail_after(5):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,7 +30,7 @@ from cozy.interfaces.http.gate import Gate
 from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.openai_answer import OpenAIDialect
 from cozy.interfaces.http.openapi import document
-from cozy.interfaces.http.problems import MethodNotAllowed, problem_of
+from cozy.interfaces.http.problems import MethodNotAllowed, problem_of, unexpected
 from cozy.interfaces.http.renderer import Dialect
 from cozy.interfaces.http.service import Service
 from cozy.turn import Turn
@@ -78,7 +79,8 @@ def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGrou
     ]
     declared += _documents(declared)
     app = Starlette(
-        routes=[route_of(e, service) for e in declared], exception_handlers={HTTPException: _no_route}
+        routes=[route_of(e, service) for e in declared],
+        exception_handlers={HTTPException: _no_route, CozyError: _refused, Exception: _unexpected},
     )
     app.router.redirect_slashes = False
     gate = Gate(app, service.settings, service.limits, metrics)
@@ -124,6 +126,19 @@ def _documents(declared: Sequence[Endpoint]) -> list[Endpoint]:
         Endpoint("GET", "/openapi.json", openapi, access="anyone", tag="Operations"),
         Endpoint("GET", "/docs", docs, access="anyone", tag="Operations", media_type="text/html"),
     ]
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """An error that a user can meet."""
+    known = cast("CozyError", error)  # Starlette hands this one no other
+    exchange = exchange_of(request.scope)
+    exchange.code = known.code
+    return problem_of(known).response(exchange.request_id)
+
+
+async def _unexpected(request: Request, _error: Exception) -> Response:
+    """A bug; Starlette lets it through when it is answered, and the gate logs it."""
+    return unexpected().response(exchange_of(request.scope).request_id)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

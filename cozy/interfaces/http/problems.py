@@ -117,13 +117,14 @@ def problem_of(error: CozyError) -> Problem:
 def failed_turn(event: TurnFailed) -> Problem:
     """How a turn that failed is told."""
     status, kind = status_of(event.code)
-    details = dict(event.details) | ({"stage": event.stage} if event.stage else {})
+    details: dict[str, Any] = dict(event.details) | ({"stage": event.stage} if event.stage else {})
     return Problem(
         status=status,
         code=event.code,
         type=kind,
         message=f"{event.message} ({event.hint})" if event.hint else event.message,
         details=details,
+        retry_after_s=details.get("retry_after_s"),
     )
 
 

@@ -1,0 +1,88 @@
+"""One server for all tests of a module that do not disturb each other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interfaces.http.serving import Served, served
+from tests.upstream import Upstream, says, upstream
+
+UNLIMITED: Mapping[str, Any] = {"per_address": 0, "per_user": 0, "per_key": 0}
+"""For tests that ask faster than people do."""
+TALK = """\
+timeout: 20s
+stages:
+  history:
+    type: fetch_context
+    source: history
+    limit: 20
+  budget:
+    type: budget
+  prompt:
+    type: render_prompt
+  answer:
+    type: llm
+  tools:
+    type: tool_loop
+  save:
+    type: persist
+"""
+"""A pipeline that leaves no jobs: the model's server is asked for answers alone."""
+
+
+MODEL = "model:\n  name: house/fake\npipeline: talk\n"
+
+
+def personality(name: str, rest: str = "") -> str:
+    return f"id: {name}\nname: {name}\nprompt: You are {name}.\n{MODEL}{rest}"
+
+
+PERSONALITIES: Mapping[str, str] = {
+    "mia": personality("mia", "tools:\n  - calculator\n"),
+    "plain": personality("plain"),
+    "deaf": personality("deaf", "client_system: ignore\n"),
+    "strict": personality("strict", "client_system: reject\n"),
+}
+
+
+@pytest.fixture(scope="module")
+async def module_upstream() -> AsyncIterator[Upstream]:
+    async with upstream(default=says("Hi", " there")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def house(
+    module_upstream: Upstream, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """A server of the module's own, with a fresh SQLite file and quick pings."""
+    folder = tmp_path_factory.mktemp("house")
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'cozy.db')}"
+    async with served(
+        folder,
+        url,
+        upstream=module_upstream,
+        personalities=PERSONALITIES,
+        pipelines={"talk": TALK},
+        server={"models": ["house/*"], "ping_s": 0.2},
+        limits=UNLIMITED,
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def up(module_upstream: Upstream) -> Upstream:
+    """The model's server of `house`, with nothing asked and no script yet; it says "Hi there" by default."""
+    module_upstream.forget()
+    return module_upstream
+
+
+@pytest.fixture(scope="module")
+async def ada(house: Served) -> str:
+    """The key of a user."""
+    return await house.key("ada")
