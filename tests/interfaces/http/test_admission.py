@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from cozy.errors import Overloaded
+from cozy.interfaces.http.admission import Admission
+from cozy.interfaces.http.metrics import Metrics
+from cozy.settings import ServerSettings
+
+
+def places(**settings: float) -> tuple[Admission, anyio.Event]:
+    draining = anyio.Event()
+    return Admission(ServerSettings.model_validate(settings), draining, Metrics()), draining
+
+
+class Guest:
+    """Somebody who takes a place and keeps it until told to go."""
+
+    def __init__(self, admission: Admission, order: list[str], name: str) -> None:
+        self._admission, self._order, self._name = admission, order, name
+        self.inside, self.go = anyio.Event(), anyio.Event()
+
+    async def visit(self) -> None:
+        async with self._admission.place():
+            self._order.append(self._name)
+            self.inside.set()
+            await self.go.wait()
+
+
+async def test_whoever_waits_is_served_in_the_order_of_coming() -> None:
+    admission, _ = places(max_turns=1)
+    order: list[str] = []
+    guests = [Guest(admission, order, name) for name in "abc"]
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for guest in guests:
+                tasks.start_soon(guest.visit)
+                await anyio.wait_all_tasks_blocked()
+            assert order == ["a"]
+            for guest in guests:
+                guest.go.set()
+    assert order == ["a", "b", "c"]
+
+
+async def test_more_than_may_wait_are_refused_at_once() -> None:
+    admission, _ = places(max_turns=1, queue=1)
+    first, second = (Guest(admission, [], name) for name in "ab")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first.visit)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(second.visit)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(Overloaded, match="too many"):
+            async with admission.place():
+                pass
+        first.go.set()
+        second.go.set()
+
+
+async def test_waiting_has_an_end() -> None:
+    admission, _ = places(max_turns=1, queue_timeout_s=0.01)
+    guest = Guest(admission, [], "a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(guest.visit)
+        await guest.inside.wait()
+        with pytest.raises(Overloaded, match="waited too long"):
+            async with admission.place():
+                pass
+        guest.go.set()
+    async with admission.place():  # and the place is there again
+        pass
+
+
+async def test_a_place_given_to_somebody_who_has_just_left_is_not_lost() -> None:
+    admission, _ = places(max_turns=1)
+    first, gone, third = (Guest(admission, [], name) for name in "abc")
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first.visit)
+            await first.inside.wait()
+            async with anyio.create_task_group() as leaving:
+                leaving.start_soon(gone.visit)
+                await anyio.wait_all_tasks_blocked()
+                first.go.set()
+                await anyio.sleep(
+                    0
+                )  # `first` gives its place to `gone`, who is told to leave before it wakes
+                leaving.cancel_scope.cancel()
+            third.go.set()
+            tasks.start_soon(third.visit)
+    assert third.inside.is_set()
+
+
+async def test_nobody_is_let_in_while_the_server_is_being_stopped() -> None:
+    admission, draining = places()
+    draining.set()
+    with pytest.raises(Overloaded, match="being stopped"):
+        async with admission.place():
+            pass
