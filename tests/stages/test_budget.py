@@ -10,11 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cozy.errors import PromptTooLarge
+from cozy.ports.tools import ToolSpec
 from cozy.stages.base import ModelChoice
 from cozy.stages.budget import Budget, BudgetSettings, exchanges, join
+from cozy.stages.offer import tools_text
 from cozy.stages.render_prompt import RenderPrompt, RenderPromptSettings
 from cozy.stages.values import Budgeted, BudgetReport, ContextPart, Prompt, Snippet
-from cozy.turn import Message, Sampling, ToolCall
+from cozy.turn import ClientTool, Message, Sampling, ToolCall
 from tests.stages.seat import Seat, Window, persona, ports, turn
 
 
@@ -74,6 +76,42 @@ async def test_the_room_is_the_models_window_less_what_the_answer_needs(
     here = seat(8192, persona=persona(model=model))
     kept = await Budget(BudgetSettings(type="budget", **given)).run([], here)
     assert (kept.report.reserved, kept.report.room) == (reserved, room)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "reserved"),
+    [
+        pytest.param({}, 3000, 3000, id="more than its own"),
+        pytest.param({}, 100, 100, id="less"),
+        pytest.param({"reserve_output": 2000}, 100, 2000, id="less than the stage keeps"),
+        pytest.param({"reserve_output": 2000}, 3000, 3000, id="more than the stage keeps"),
+        pytest.param({}, None, 500, id="something else"),
+    ],
+)
+async def test_what_a_client_lets_the_model_say_is_kept_free(
+    given: dict[str, Any], asked: int | None, reserved: int
+) -> None:
+    mia = persona(model=ModelChoice(("m",), Sampling(max_tokens=500)))
+    wishes = turn(sampling=Sampling(temperature=0, max_tokens=asked))
+    kept = await Budget(BudgetSettings(type="budget", **given)).run([], seat(8192, persona=mia, turn=wishes))
+    assert kept.report.reserved == reserved
+
+
+async def test_what_has_followed_the_message_already_is_a_part_of_it() -> None:
+    call = ToolCall("c1", "basket", "{}")
+    rounds = (Message("assistant", "a" * 10, tool_calls=(call,)),)
+    results = (Message("tool", "b" * 20, tool_call_id="c1"),)
+    bare, _ = await prompt_of([], seat(8192))
+    kept, prompt = await prompt_of([], seat(8192, turn=turn(rounds=rounds, results=results)))
+    assert kept.tokens["message"] - bare.tokens["message"] == 10 + 20 + len("basket{}") + 3 * 3
+    assert kept.report.used == prompt.tokens
+
+
+async def test_a_clients_tools_are_counted() -> None:
+    bare, _ = await prompt_of([], seat(8192))
+    kept, prompt = await prompt_of([], seat(8192, turn=turn(tools=(ClientTool("basket"),))))
+    assert (bare.tokens["tools"], kept.tokens["tools"]) == (0, len(tools_text([ToolSpec("basket", "", {})])))
+    assert kept.report.used == prompt.tokens
 
 
 async def test_the_report_is_noted_for_the_trace() -> None:

@@ -15,6 +15,7 @@ from cozy.ports.knowledge import Passage
 from cozy.ports.memory import MemoryItem
 from cozy.ports.profile import ProfileFact
 from cozy.ports.store import TurnRecord
+from cozy.stages.conversation import NOT_GIVEN
 from cozy.stages.fetch_context import FetchContext, FetchContextSettings
 from cozy.stages.values import ContextPart, Snippet
 from cozy.storage.database import open_database
@@ -95,6 +96,24 @@ async def test_a_history_begins_with_words_of_the_user(limit: int, left: list[st
 async def test_a_stored_history_begins_with_words_of_the_user(stored: Stored) -> None:
     await stored.say("一", "二")
     assert texts(await fetched(stored.seat(), "history", limit=3)) == ["二", "re: 二"]
+
+
+async def test_a_call_that_nobody_answered_gets_an_answer(stored: Stored) -> None:
+    call = ToolCall("c1", "basket", "{}")
+    said = (Message("user", "一"), Message("assistant", tool_calls=(call,)))
+    record = TurnRecord(TurnId(uuid4()), stored.user, stored.session, "mia", said, "complete", 0, {})
+    await stored.store.save_turn(record)
+    await stored.say("二")
+    mended = ["一", "", NOT_GIVEN, "二", "re: 二"]
+    part = await fetched(stored.seat(), "history")
+    assert (texts(part), part.messages[2].tool_call_id) == (mended, "c1")
+    brought = (*said, Message("user", "二"), Message("assistant", "re: 二"))
+    assert texts(await fetched(Seat(turn=turn(history=brought)), "history")) == mended
+
+
+async def test_a_turn_that_resumes_another_sees_what_that_one_saw(stored: Stored) -> None:
+    _, second = await stored.say("一", "二")
+    assert texts(await fetched(stored.seat(resumes=second), "history")) == ["一", "re: 一"]
 
 
 async def test_a_client_that_brings_an_empty_history_wants_none(stored: Stored) -> None:
@@ -211,3 +230,9 @@ def test_the_empty_value_of_a_source_is_an_empty_part_of_its_section(source: Any
     stage = FetchContext(FetchContextSettings(type="fetch_context", source=source))
     assert stage.empty() == ContextPart(source)
     assert not stage.empty()  # so that templates can ask `if`
+
+
+@pytest.mark.parametrize("source", ["knowledge", "profile", "memory"])
+async def test_of_a_turn_that_is_not_personal_nobody_is_asked(source: str) -> None:
+    here = Seat(turn=turn(personalized=False))  # there is nobody to ask
+    assert await fetched(here, source) == ContextPart(source)

@@ -15,11 +15,11 @@ from cozy.events import ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
 from cozy.ports.llm import ModelCard
 from cozy.ports.tools import ToolSpec
 from cozy.stages.base import ModelChoice, NodeInfo
-from cozy.stages.llm import Llm, LlmSettings
+from cozy.stages.llm import Llm, LlmSettings, ToolNotOffered
 from cozy.stages.templates import Template
 from cozy.stages.tool_arguments import compile_tools
 from cozy.stages.values import Generation, Prompt, PromptSection, Reply
-from cozy.turn import Message, Sampling, ToolCall
+from cozy.turn import ClientTool, Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.stages.seat import ADA, Characters, Seat, persona, ports, turn
 
@@ -90,6 +90,78 @@ async def test_tools_are_offered_where_a_loop_runs_them() -> None:
         model = ScriptedLLM("Yes.")
         await llm().run(PROMPT, seat(model, persona=mia, offers_tools=offers))
         assert model.requests[0].tools == offered
+
+
+WISHES = Sampling(temperature=0.1, max_tokens=50)
+
+
+async def test_a_clients_wishes_go_before_the_settings_of_the_stage_that_speaks() -> None:
+    choice = ModelChoice(("test/big",), Sampling(temperature=0.9, seed=7, max_tokens=500))
+    for speaks, sampling in (
+        (True, Sampling(temperature=0.1, seed=7, max_tokens=50)),
+        (False, choice.sampling),
+    ):
+        model = ScriptedLLM("Yes.")
+        await llm().run(PROMPT, seat(model, speaks=speaks, model=choice, turn=turn(sampling=WISHES)))
+        assert model.requests[0].sampling == sampling
+
+
+async def test_what_a_client_lets_it_say_must_fit_beside_the_prompt() -> None:
+    model = ScriptedLLM(context_tokens=2000)
+    with pytest.raises(PromptTooLarge):
+        await llm().run(PROMPT, seat(model, turn=turn(sampling=Sampling(max_tokens=1990))))
+
+
+async def test_a_clients_choice_of_tools_holds_for_the_stage_that_speaks() -> None:
+    wishes = {"tools": (ClientTool("basket"),), "tool_choice": "basket", "parallel_tool_calls": False}
+    model = ScriptedLLM("Yes.")
+    await llm().run(PROMPT, seat(model, offers_tools=True, turn=turn(**wishes)))
+    [request] = model.requests
+    assert [tool.name for tool in request.tools] == ["clock", "basket"]
+    assert (request.tool_choice, request.parallel_tool_calls) == ("basket", False)
+    model = ScriptedLLM("Yes.")
+    await llm().run(PROMPT, seat(model, speaks=False, offers_tools=True, turn=turn(**wishes)))
+    [request] = model.requests
+    assert [tool.name for tool in request.tools] == ["clock"]
+    assert (request.tool_choice, request.parallel_tool_calls) == ("auto", None)
+
+
+async def test_a_clients_tools_need_no_loop_and_their_calls_are_in_the_reply() -> None:
+    model = script({"tool_calls": [{"name": "basket"}]})
+    said = await llm().run(PROMPT, seat(model, turn=turn(tools=(ClientTool("basket"),))))
+    assert Reply.of(said).tool_calls == (ToolCall("call_1", "basket", "{}"),)
+    assert Reply.of(said).finish_reason == "tool_calls"
+
+
+async def test_where_no_tool_may_be_called_they_stay_and_none_is() -> None:
+    model = script({"text": "Yes.", "tool_calls": [{"name": "basket"}]})
+    here = seat(model, turn=turn(tools=(ClientTool("basket"),), tool_choice="none"))
+    said = await llm().run(PROMPT, here)
+    assert (said.tool_calls, len(model.requests[0].tools)) == ((), 1)
+
+
+async def test_a_tool_that_must_be_called_must_be_offered() -> None:
+    here = seat(ScriptedLLM(), offers_tools=True, turn=turn(tool_choice="clok"))
+    with pytest.raises(ToolNotOffered, match="clok") as raised:
+        await llm().run(PROMPT, here)
+    assert raised.value.hint == "did you mean `clock`?"
+
+
+async def test_without_tools_nothing_is_asked_of_them() -> None:
+    model = ScriptedLLM("Yes.")
+    await llm().run(PROMPT, seat(model, turn=turn(tool_choice="required")))
+    assert model.requests[0].tool_choice == "auto"
+
+
+async def test_each_user_of_a_client_is_another_and_none_is_named() -> None:
+    users: list[str | None] = []
+    for end_user in ("ming", "hong", "ming", None):
+        model = ScriptedLLM("Yes.")
+        await llm().run(PROMPT, seat(model, turn=turn(end_user=end_user)))
+        users.append(model.requests[0].user)
+    assert (users[0], users[3]) == (users[2], str(ADA))
+    assert len(set(users)) == 3
+    assert "ming" not in str(users)
 
 
 async def test_what_a_stage_asks_is_the_last_message() -> None:

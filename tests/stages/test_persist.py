@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
 from cozy.errors import NoAnswer, NotFound
 from cozy.events import StageDegraded
@@ -18,7 +19,7 @@ from cozy.stages.persist import Persist, PersistSettings
 from cozy.stages.values import Generation, Reply
 from cozy.storage.database import open_database
 from cozy.storage.outbox import SqlOutbox
-from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
+from cozy.turn import Message, RequestMark, SessionId, ToolCall, TurnId, UserId
 from cozy.usage import Usage
 from tests.stages.seat import FIRST, Seat, ports, turn
 
@@ -188,6 +189,86 @@ async def test_a_turn_that_is_said_again_takes_the_place_of_the_first_attempt(di
     await persist().run(REPLY, disk.seat(id=again, retry_of=FIRST))
     assert {m.turn_id for m in await disk.store.messages(disk.user, disk.session)} == {again}
     assert (await disk.store.session(disk.user, disk.session)).message_count == 4
+
+
+async def test_a_turn_that_resumes_another_adds_the_results_and_its_answer(disk: Disk) -> None:
+    asked = Message("assistant", tool_calls=(CALL,))
+    given = Message("tool", "12:00", tool_call_id="1")
+    await persist().run(Reply(messages=(asked,), tool_calls=(CALL,)), disk.seat())
+    resumed = disk.seat(id=TurnId(uuid4()), rounds=(asked,), results=(given,), resumes=FIRST)
+    await persist().run(Reply("noon", (Message("assistant", "noon"),)), resumed)
+    assert await disk.messages() == [
+        ("user", "几点了"),
+        ("assistant", ""),
+        ("tool", "12:00"),
+        ("assistant", "noon"),
+    ]
+
+
+async def test_rounds_that_nobody_has_stored_are_stored_with_the_message(disk: Disk) -> None:
+    asked = Message("assistant", tool_calls=(CALL,))
+    given = Message("tool", "12:00", tool_call_id="1")
+    await persist().run(
+        Reply("noon", (Message("assistant", "noon"),)), disk.seat(rounds=(asked,), results=(given,))
+    )
+    assert await disk.messages() == [
+        ("user", "几点了"),
+        ("assistant", ""),
+        ("tool", "12:00"),
+        ("assistant", "noon"),
+    ]
+
+
+async def test_a_turn_remembers_which_one_it_said_again(disk: Disk) -> None:
+    earlier = TurnId(uuid4())
+    await persist().settle(Reply(error="ENGINE_TIMEOUT"), disk.seat(retry_of=earlier))
+    assert (await disk.facts())["retry_of"] == str(earlier)
+
+
+# -- requests -------------------------------------------------------------------------------------------
+
+MARK = RequestMark("key", "body")
+
+
+async def test_what_a_client_is_told_is_kept_with_its_request(disk: Disk) -> None:
+    await persist().run(REPLY, disk.seat(request=MARK))
+    known = await SqlRequests(disk.store.database).find(disk.user, MARK)
+    assert known is not None
+    assert (known.turn_id, known.session_id, known.state) == (FIRST, disk.session, "complete")
+    assert known.reply == {
+        "text": "noon",
+        "finish_reason": "stop",
+        "tool_calls": [],
+        "usage": asdict(Usage(110, 21)),
+        "model": "test/big",
+        "error": None,
+    }
+
+
+async def test_a_request_without_a_session_is_kept_though_nothing_else_is(disk: Disk) -> None:
+    await persist().settle(Reply("no", error="ENGINE_TIMEOUT"), disk.seat(session_id=None, request=MARK))
+    known = await SqlRequests(disk.store.database).find(disk.user, MARK)
+    assert known is not None
+    assert known.reply is not None
+    assert (known.state, known.session_id, known.reply["error"]) == ("failed", None, "ENGINE_TIMEOUT")
+    assert await disk.messages() == []
+
+
+async def test_what_a_client_does_not_see_of_a_turn_waits_for_it_where_no_session_keeps_it(
+    disk: Disk,
+) -> None:
+    theirs = ToolCall("2", "basket", "{}")
+    mixed = (Message("assistant", tool_calls=(CALL, theirs)), Message("tool", "12:00", tool_call_id="1"))
+    requests = SqlRequests(disk.store.database)
+    await persist().run(Reply(messages=mixed, tool_calls=(theirs,)), disk.seat())
+    assert await requests.pending(disk.user, ["2"]) == []
+    await persist().run(Reply(messages=mixed, tool_calls=(theirs,)), disk.seat(session_id=None))
+    assert tuple(await requests.pending(disk.user, ["2"])) == mixed
+    seen = Reply(
+        messages=(Message("assistant", tool_calls=(replace(theirs, id="3"),)),), tool_calls=(theirs,)
+    )
+    await persist().run(seen, disk.seat(session_id=None))
+    assert await requests.pending(disk.user, ["3"]) == []
 
 
 async def test_the_same_turn_stored_twice_is_one_turn(disk: Disk) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cozy.stages.prompting import ClientSystemRefused
 from cozy.stages.render_prompt import RenderPrompt, RenderPromptSettings
 from cozy.stages.values import Budgeted, BudgetReport, ContextPart, Prompt, Section, Snippet
-from cozy.turn import Message
+from cozy.turn import Message, ToolCall
 from tests.stages.seat import Seat, persona, ports, turn
 
 PAST = ContextPart("history", messages=(Message("user", "你好"), Message("assistant", "你好！")))
@@ -47,6 +47,19 @@ async def test_what_the_turn_brings_stands_before_the_users_words_in_one_message
         "From the documents at hand:\n- Tea is hot. (tea.md)\n"
         "</context>\n\n"
         "tea?"
+    )
+
+
+async def test_what_has_followed_the_message_follows_it() -> None:
+    asked = Message("assistant", tool_calls=(ToolCall("c1", "basket", "{}"),))
+    given = Message("tool", "apples", tool_call_id="c1")
+    prompt = await rendered(PAST, here=seat(turn=turn(rounds=(asked,), results=(given,))))
+    before = await rendered(PAST)
+    assert prompt.messages == (*before.messages, asked, given)
+    assert (prompt.sections[-1].section, prompt.sections[-1].first, prompt.sections[-1].last) == (
+        "message",
+        3,
+        5,
     )
 
 

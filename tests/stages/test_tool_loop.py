@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -19,7 +19,7 @@ from cozy.stages.base import ModelChoice, NodeInfo
 from cozy.stages.tool_arguments import compile_tools
 from cozy.stages.tool_loop import ToolLoop, ToolLoopSettings
 from cozy.stages.values import Generation, Reply
-from cozy.turn import Message, Sampling, ToolCall
+from cozy.turn import ClientTool, Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.stages.seat import ADA, FIRST, MAIN, Seat, persona, ports, turn
 
@@ -170,6 +170,49 @@ async def test_where_no_model_goes_on_its_error_is_the_stages() -> None:
         await looped(
             wants("clock"), seat(ScriptedLLM(replies=[fault, fault]), toolbox(clock=[{"content": "12"}]))
         )
+
+
+# -- the client's own tools -----------------------------------------------------------------------------
+
+
+async def test_calls_of_the_clients_tools_end_the_turn_at_once() -> None:
+    here = seat(ScriptedLLM(), toolbox(), turn=turn(tools=(ClientTool("basket"),)))
+    reply = await looped(wants("basket", text="Let me see."), here)
+    assert (reply.text, reply.finish_reason, reply.tool_calls) == (
+        "Let me see.",
+        "tool_calls",
+        calls("basket"),
+    )
+    assert reply.messages == (Message("assistant", "Let me see.", tool_calls=calls("basket")),)
+    assert (reply.rounds, here.events, here.kept) == (0, [], [])
+
+
+async def test_in_a_round_of_both_kinds_ours_are_run_and_the_client_is_given_its_own() -> None:
+    here = seat(
+        ScriptedLLM(), toolbox(clock=[{"content": "12:00"}]), turn=turn(tools=(ClientTool("basket"),))
+    )
+    reply = await looped(wants("basket", "clock"), here)
+    asked = Message("assistant", tool_calls=calls("basket", "clock"))
+    assert reply.messages == (asked, Message("tool", "12:00", tool_call_id="c2"))
+    assert (reply.tool_calls, reply.rounds) == ((calls("basket", "clock")[0],), 1)
+
+
+async def test_after_rounds_of_ours_the_clients_calls_end_the_turn_with_all_that_was_said() -> None:
+    model = ScriptedLLM(replies=[{"text": "Here.", "tool_calls": [{"name": "basket", "id": "c2"}]}])
+    here = seat(model, toolbox(clock=[{"content": "12:00"}]), turn=turn(tools=(ClientTool("basket"),)))
+    tools = [ToolSpec("clock", "", SCHEMA), ToolSpec("basket", "", SCHEMA)]
+    reply = await looped(wants("clock", text="One moment.", tools=tools), here)
+    assert [m.role for m in reply.messages] == ["assistant", "tool", "assistant"]
+    assert (reply.text, [call.name for call in reply.tool_calls]) == ("One moment.\n\nHere.", ["basket"])
+
+
+async def test_a_call_that_had_to_be_made_need_not_be_made_again() -> None:
+    model = ScriptedLLM("noon")
+    said = wants("clock")
+    assert said.request is not None
+    asked = replace(said.request, tool_choice="required", parallel_tool_calls=False)
+    await looped(replace(said, request=asked), seat(model, toolbox(clock=[{"content": "12:00"}])))
+    assert (model.requests[0].tool_choice, model.requests[0].parallel_tool_calls) == ("auto", False)
 
 
 # -- calls ----------------------------------------------------------------------------------------------

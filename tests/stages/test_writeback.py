@@ -8,7 +8,7 @@ from uuid import uuid4
 from cozy.engine.worker import exchange_of
 from cozy.stages.values import Queued, Reply, Saved
 from cozy.stages.writeback import Writeback, WritebackSettings
-from cozy.turn import Message, TurnId
+from cozy.turn import Message, ToolCall, TurnId
 from tests.stages.seat import FIRST, MAIN, Seat, ports, turn
 
 REPLY = Reply("你好，小明", model="demo/demo")
@@ -50,6 +50,15 @@ def test_a_turn_without_words_teaches_nothing() -> None:
 
 def test_a_turn_that_no_model_has_answered_teaches_nothing() -> None:
     assert writeback().jobs(Reply("稍后再试。", is_fallback=True), Seat(turn=turn("我叫小明"))) == ()
+
+
+def test_a_turn_that_is_not_personal_teaches_nothing() -> None:
+    assert writeback().jobs(REPLY, Seat(turn=turn("我叫小明", personalized=False))) == ()
+
+
+def test_a_message_is_taught_once_however_often_its_turn_is_resumed() -> None:
+    rounds = (Message("assistant", tool_calls=(ToolCall("c1", "basket", "{}"),)),)
+    assert writeback().jobs(REPLY, Seat(turn=turn("我叫小明", rounds=rounds))) == ()
 
 
 async def test_workers_are_told_once_the_jobs_are_on_disk() -> None:
