@@ -17,7 +17,7 @@ class ReloadResult(BaseModel):
     personalities: list[str]
     """That answer now."""
     diagnostics: list[dict[str, Any]]
-    """What `cozy check --format json` says: file, line, column, code, message, hint."""
+    """As `cozy check --format json` tells them."""
 
 
 @endpoint(

@@ -58,7 +58,7 @@ async def live(_call: Call[None, None]) -> Alive:
 async def ready(call: Call[None, None]) -> Response:
     """Tell whether new requests are welcome: 503 while the server is being stopped or lacks what it needs."""
     reasons = ["draining"] if call.service.draining.is_set() else []
-    found = await _checked(call.service, vital_only=True)
+    found = await checked(call.service, vital_only=True)
     reasons += [f"{h.name}: {h.reason}" for h in found if h.vital and h.condition == "down"]
     state = Ready(status="not ready" if reasons else "ready", reasons=reasons)
     return JSONResponse(state.model_dump(), 503 if reasons else 200)
@@ -68,7 +68,7 @@ async def ready(call: Call[None, None]) -> Response:
 async def health(call: Call[None, None]) -> Response:
     """Tell how each dependency does: `ok`, `degraded` or `down`, and the whole; 503 where it is `down`."""
     service = call.service
-    found = await _checked(service)
+    found = await checked(service)
     state = Health(
         status=overall(found),
         version=cozy.__version__,
@@ -85,7 +85,7 @@ def overall(found: list[DependencyHealth]) -> Condition:
     return "degraded" if any(h.condition != "ok" for h in found) else "ok"
 
 
-async def _checked(service: Service, *, vital_only: bool = False) -> list[DependencyHealth]:
+async def checked(service: Service, *, vital_only: bool = False) -> list[DependencyHealth]:
     """Every dependency, asked side by side."""
     results: dict[int, DependencyHealth] = {}
 
