@@ -22,8 +22,8 @@ LONGEST_CREDENTIAL = 4096
 """Ten times what a token has."""
 LONGEST_LABEL = 100
 """Of what is shown beside: display names, names of keys."""
-MOST_BYTES = 65_536
-"""Of a profile or of preferences, as JSON."""
+MOST_BYTES: Mapping[str, int] = {"profile": 8_000_000, "preferences": 65_536}
+"""As JSON. A picture of the user stands in the profile, as front ends send it."""
 
 _EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+")
 # letters and marks by their category, nothing on a screen
@@ -160,8 +160,8 @@ def merged(before: Mapping[str, Any], change: Mapping[str, Any], param: str) -> 
         size = len(json.dumps(after, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace"))
     except (TypeError, ValueError, RecursionError):
         raise InvalidRequest("expected an object of plain JSON values", param=param) from None
-    if size > MOST_BYTES:
-        raise InvalidRequest(f"more than {MOST_BYTES} bytes are not kept", param=param)
+    if size > MOST_BYTES[param]:
+        raise InvalidRequest(f"more than {MOST_BYTES[param]:,} bytes are not kept", param=param)
     return after
 
 

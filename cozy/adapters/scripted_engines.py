@@ -194,6 +194,11 @@ class ScriptedMemories:
         self.learned.append(exchange)
         return 0
 
+    async def add(self, user_id: UserId, text: str) -> MemoryItem:
+        await self.script.act("memory")
+        self._items.append(item := MemoryItem(f"memory-{len(self._items) + 1}", text, LONG_AGO))
+        return item
+
     async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
         await self.script.act("memory")
         return list(self._items)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Select, bindparam, select
 from cozy.adapters.extraction import LONGEST_FACT, Extractor
 from cozy.adapters.sql_engine import engine_errors, insert, is_learned, learn_once, required, row_id
 from cozy.adapters.text_terms import fingerprint, index_terms, query_terms, rank
-from cozy.errors import NotFound
+from cozy.errors import EngineInvalidRequest, NotFound
 from cozy.ports.memory import Exchange, MemoryItem
 from cozy.storage.context_tables import memories
 from cozy.storage.database import Database
@@ -34,6 +34,7 @@ _NEWEST = (
     .where(memories.c.user_id == bindparam("user_id"))
     .order_by(memories.c.created_at.desc(), memories.c.id)
 )
+_SAME = _NEWEST.where(memories.c.digest == bindparam("digest"))
 _NEWEST_FEW = _NEWEST.limit(bindparam("count"))
 
 
@@ -65,7 +66,7 @@ class SqlMemories:
         with engine_errors(ENGINE):
             if await is_learned(self._database, exchange, "memory"):
                 return 0
-        rows = _rows(exchange, await self._extractor.memories(exchange))
+        rows = _rows(exchange.user_id, await self._extractor.memories(exchange))
         known = {item.id: item.text for item in await self.items(exchange.user_id)} if rows else {}
         old = set(self._extractor.outdated(exchange, list(known.values())))
         gone = [row_id("memory", key) for key, text in known.items() if text in old]
@@ -79,6 +80,20 @@ class SqlMemories:
 
         with engine_errors(ENGINE):
             return await learn_once(self._database, exchange, "memory", take_in)
+
+    async def add(self, user_id: UserId, text: str) -> MemoryItem:
+        text = storable(required(ENGINE, "the memory", text, LONGEST_FACT))
+        rows = _rows(user_id, [text])
+        if not rows:
+            raise EngineInvalidRequest(ENGINE, "the memory has no word in it")
+
+        def work(connection: Connection) -> MemoryItem:
+            _take_in(connection, rows)
+            values = {"user_id": user_id, "digest": rows[0]["digest"]}
+            return _read(connection, _SAME, values)[0]
+
+        with engine_errors(ENGINE):
+            return await self._database.write(work)
 
     async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
         with engine_errors(ENGINE):
@@ -130,12 +145,12 @@ def _read(
     ]
 
 
-def _rows(exchange: Exchange, sentences: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(user_id: UserId, sentences: Sequence[str]) -> list[dict[str, Any]]:
     now = utc_now()
     return [
         {
             "id": uuid4(),
-            "user_id": exchange.user_id,
+            "user_id": user_id,
             "text": storable(sentence),
             "digest": _digest(sentence),
             # what was said later in the exchange is newer

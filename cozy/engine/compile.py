@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cozy.dsl.check import CheckedPersonality
-from cozy.dsl.spec import PersonalitySpec
+from cozy.dsl.spec import PersonalitySpec, TtsSpec
 from cozy.dsl.wiring import Wired
 from cozy.engine.graph import Graph, Node, Slot
 from cozy.ports.tools import ToolSpec
@@ -48,6 +48,7 @@ def compile_graph(checked: CheckedPersonality, tools: Sequence[ToolSpec], defaul
 def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], default_model: str) -> Persona:
     chosen, _ = matching_tools(spec.tools, tools)
     voice = spec.voice.prompt if spec.voice else ""
+    tts = (spec.voice and spec.voice.tts) or TtsSpec()
     return Persona(
         about=About(spec.id, spec.name, spec.description, spec.language or ""),
         prompt=Template(spec.prompt, f"{file}: prompt"),
@@ -60,6 +61,9 @@ def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], defaul
         model=spec.model.choice(default_model),
         tools=compile_tools(chosen),
         tools_text=tools_text(chosen),
+        voice=tts.voice,
+        voice_speed=tts.speed,
+        metadata=spec.metadata,
     )
 
 

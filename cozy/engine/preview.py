@@ -87,6 +87,18 @@ def welcome(graph: Graph, turn: Turn) -> str:
     return graph.persona.welcome.render(turn_variables(graph, turn))
 
 
+def identity(graph: Graph, turn: Turn) -> str:
+    """Who a personality is, in the words that a model is given first; on a spoken turn, how it speaks, too.
+
+    Raises TemplateFailed where that is not known before other stages have run.
+    """
+    variables = turn_variables(graph, turn)
+    texts = [graph.persona.prompt.render(variables)]
+    if turn.channel == "voice" and graph.persona.voice_prompt is not None:
+        texts.append(graph.persona.voice_prompt.render(variables))
+    return "\n\n".join(filter(None, texts))
+
+
 async def _preview(graph: Graph, target: int, turn: Turn, ports: Ports) -> Preview:
     cut, kept = _until(graph, target)
     reader = Reader()

@@ -47,6 +47,13 @@ class Memories(Protocol):
         facts are new."""
         ...
 
+    async def add(self, user_id: UserId, text: str) -> MemoryItem:
+        """Remember one thing as it is said; what is known already stays the item that it is.
+
+        Raises EngineInvalidRequest where there is nothing in it, or too much.
+        """
+        ...
+
     async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
         """All of it, newest first."""
         ...

@@ -188,6 +188,11 @@ class Persona:
     tools: tuple[Tool, ...] = ()
     tools_text: str = ""
     """The tools as a model is told of them, for counting."""
+    voice: str | None = None
+    """A voice of the speech provider."""
+    voice_speed: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Facts for front ends."""
 
 
 @dataclass(frozen=True, slots=True)

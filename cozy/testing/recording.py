@@ -221,6 +221,9 @@ class _HeardMemories:
     async def learn(self, exchange: Exchange) -> int:
         return await self.inner.learn(exchange)
 
+    async def add(self, user_id: UserId, text: str) -> MemoryItem:
+        return await self.inner.add(user_id, text)
+
     async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
         return await self.inner.items(user_id)
 
