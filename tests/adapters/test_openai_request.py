@@ -205,6 +205,34 @@ def test_the_choice_of_tools_is_said_as_the_server_understands_it(
     assert made.unsent == unsent
 
 
+@pytest.mark.parametrize("given", [True, False, None])
+def test_whether_several_calls_are_wanted_is_said_where_it_is_given(given: bool | None) -> None:
+    sent = body("openai", tools=(CALCULATOR,), parallel_tool_calls=given)
+    assert sent.get("parallel_tool_calls") is given
+    assert "parallel_tool_calls" not in body("openai", parallel_tool_calls=given)
+
+
+@pytest.mark.parametrize("given", [True, False, None])
+def test_strictness_is_said_where_it_is_given(given: bool | None) -> None:
+    sent = body("openai", tools=(ToolSpec("basket", "", {"type": "object"}, strict=given),))
+    assert sent["tools"][0]["function"].get("strict") is given
+
+
+def test_a_clients_tool_has_the_name_that_the_client_gave_it_whatever_ours_are_called() -> None:
+    taken = ToolSpec("mcp_weather_forecast", "The client's.", {"type": "object"})
+    sent = wire("openai", tools=(FORECAST, taken), tool_choice="mcp_weather_forecast")
+    names = [tool["function"]["name"] for tool in sent.body["tools"]]
+    assert names[1] == "mcp_weather_forecast"
+    assert sent.tool_names == {names[0]: "mcp/weather/forecast"}
+    assert sent.body["tool_choice"] == named_choice("mcp_weather_forecast")
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)), st.lists(st.text()))
+def test_every_name_that_the_api_takes_stays(clients: list[str], ours: list[str]) -> None:
+    names = wire_names([*ours, *clients])
+    assert all(names[name] == name for name in clients)
+
+
 def test_without_tools_nothing_is_said_of_them() -> None:
     sent = body("openai", tool_choice="required")
     assert not {"tools", "tool_choice"} & set(sent)

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
 from uuid import UUID, uuid4, uuid5
 
 import anyio
@@ -15,14 +17,15 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
 from cozy.adapters import sql_store as module
+from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
 from cozy.errors import NotFound, StorageError
 from cozy.ports.store import Job, Session, StoredMessage, TurnRecord, TurnStatus
 from cozy.storage.database import Database, open_database
 from cozy.storage.outbox import SqlOutbox
-from cozy.storage.schema import storable
-from cozy.storage.tables import messages, sessions, users
-from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
+from cozy.storage.schema import storable, utc_now
+from cozy.storage.tables import messages, sessions, turn_requests, users
+from cozy.turn import Message, RequestMark, SessionId, ToolCall, TurnId, UserId
 from tests.databases import plan_of
 
 CALL = ToolCall("call_1", "current_time", '{"timezone": "Asia/Shanghai"}')
@@ -125,6 +128,19 @@ async def test_sessions_are_listed_by_when_they_were_last_spoken_in(store: SqlSt
     assert await store.sessions(ada, limit=-1) == []
     assert [s.title for s in await store.sessions(ada, offset=-1)] == ["a", "b"]
     assert second.id in {s.id for s in await store.sessions(ada)}
+
+
+async def test_an_archived_session_is_not_listed_and_goes_on(
+    store: SqlStore, ada: UserId, session: Session
+) -> None:
+    archive = update(sessions).values(archived_at=utc_now())
+    await store.database.write(lambda connection: connection.execute(archive))
+    assert await store.sessions(ada) == []
+    found = await store.session(ada, session.id)
+    assert found.archived_at is not None
+    assert found.updated_at == session.updated_at
+    await store.save_turn(turn(session, "hi", "hello"))
+    assert await texts(store, session) == ["hi", "hello"]
 
 
 async def test_a_session_is_renamed(store: SqlStore, ada: UserId, session: Session) -> None:
@@ -313,6 +329,72 @@ async def test_the_turn_that_is_being_said_again_is_left_out(store: SqlStore, se
     assert await texts(store, only, without=first.turn_id) == []
 
 
+async def test_what_a_resumed_turn_belongs_to_is_left_out_however_often_it_was_resumed(
+    store: SqlStore, session: Session
+) -> None:
+    first = turn(session, Message("user", "q"), Message("assistant", "one", tool_calls=(CALL,)))
+    second = turn(session, Message("tool", "result", tool_call_id="call_1"), Message("assistant", "two"))
+    failed = turn(session, Message("tool", "again", tool_call_id="call_1"), status="failed")
+    await store.save_turn(turn(session, "before", "that"))
+    for record in (first, second, failed):
+        await store.save_turn(record)
+
+    async def before(turn_id: TurnId, **facts: Any) -> list[str]:
+        found = await store.history(session.user_id, session.id, limit=2, before=turn_id, **facts)
+        return [message.content for message in found]
+
+    for resumed in (first, second, failed):
+        assert await before(resumed.turn_id) == ["before", "that"]
+    assert await before(second.turn_id, without=failed.turn_id) == ["before", "that"]
+    assert await before(TurnId(uuid4()), without=failed.turn_id) == ["two"], "one that nobody knows"
+
+
+async def test_the_rounds_of_a_turn_are_found_though_it_was_said_again(
+    store: SqlStore, session: Session
+) -> None:
+    def said(text: str) -> tuple[Message, ...]:
+        asked = Message("assistant", "", tool_calls=(CALL,))
+        return (Message("user", "q"), asked, Message("tool", text, tool_call_id="call_1"))
+
+    first = turn(session, *said("one"), status="failed")
+    again = {"retry_of": str(first.turn_id)}
+    nothing = turn(session, "q", status="failed", metadata=again)
+    last = turn(session, *said("two"), metadata={"retry_of": str(nothing.turn_id)}, retry_of=nothing.turn_id)
+    for record in (first, nothing, last):
+        await store.save_turn(record)
+    user = session.user_id
+    assert list(await store.rounds(user, nothing.turn_id)) == list(first.messages[1:])
+    assert list(await store.rounds(user, last.turn_id)) == [*first.messages[1:], *last.messages[1:]]
+    assert await store.rounds(user, TurnId(uuid4())) == []
+    assert await store.rounds(await store.user("eve"), last.turn_id) == []
+
+
+async def test_a_turn_that_says_itself_again_has_its_rounds_once(store: SqlStore, session: Session) -> None:
+    turn_id = TurnId(uuid4())
+    said = (Message("user", "q"), Message("tool", "one", tool_call_id="call_1"))
+    await store.save_turn(turn(session, *said, turn_id=turn_id, metadata={"retry_of": str(turn_id)}))
+    assert [message.content for message in await store.rounds(session.user_id, turn_id)] == ["one"]
+
+
+async def test_the_rounds_of_a_turn_without_a_session_are_kept_where_it_may_be_said_again(
+    store: SqlStore, session: Session
+) -> None:
+    asked = Message("assistant", "", tool_calls=(CALL,))
+    said = (Message("user", "q"), asked, Message("tool", "one", tool_call_id="call_1"))
+    mark = RequestMark("key", "body")
+    first = replace(
+        turn(session, *said, status="failed"), session_id=None, request=mark, reply={"text": "secret"}
+    )
+    again = {"retry_of": str(first.turn_id)}
+    nothing = replace(turn(session, "q", status="failed", metadata=again), session_id=None, request=mark)
+    await store.save_turn(first)
+    await store.save_turn(nothing)
+    assert tuple(await store.rounds(session.user_id, nothing.turn_id)) == said[1:]
+    known = await SqlRequests(store.database).find(session.user_id, mark)
+    assert known is not None
+    assert known.reply == {}, "a client is told of none of it"
+
+
 async def test_the_history_goes_by_the_partial_index_and_does_not_sort(
     store: SqlStore, session: Session
 ) -> None:
@@ -322,7 +404,8 @@ async def test_the_history_goes_by_the_partial_index_and_does_not_sort(
         "without": TurnId(UUID(int=0)),
         "limit": 20,
     }
-    for statement in (module._HISTORY, module._MESSAGES):
+    values["before"] = TurnId(uuid4())
+    for statement in (module._HISTORY, module._HISTORY_BEFORE, module._MESSAGES):
         plan = await store.database.write(lambda c, statement=statement: plan_of(c, statement, values))
         assert "ix_messages_alive" in plan
         assert "B-TREE" not in plan
@@ -348,6 +431,24 @@ async def test_the_same_turn_twice_is_one_turn(store: SqlStore, session: Session
     after = await store.session(session.user_id, session.id)
     assert (after.message_count, after.total_tokens) == (2, 10)
     assert await SqlOutbox(store.database).depth() == 1
+
+
+async def test_the_same_turn_twice_is_one_request(store: SqlStore, session: Session) -> None:
+    mark = RequestMark("key", "body")
+    record = replace(turn(session, "hi", "hello"), request=mark, reply={"text": "hello"})
+    for record_ in (record, record, replace(record, session_id=None), replace(record, session_id=None)):
+        await store.save_turn(record_)
+    count = select(func.count()).select_from(turn_requests)
+    assert await store.database.read(lambda connection: connection.execute(count).scalar()) == 1
+
+
+async def test_a_request_is_kept_with_its_turn_or_not_at_all(store: SqlStore, session: Session) -> None:
+    mark = RequestMark("key", "body")
+    record = replace(turn(session, "hi", "hello"), request=mark, status=cast("TurnStatus", "half"))
+    with pytest.raises(StorageError):
+        await store.save_turn(record)
+    assert await SqlRequests(store.database).find(session.user_id, mark) is None
+    assert await rows(store, session) == []
 
 
 async def test_the_same_turn_many_times_at_once_is_one_turn(store: SqlStore, session: Session) -> None:
