@@ -40,6 +40,9 @@ ROOMS = {
     "alembic": {"storage"},
     "tiktoken": {"adapters"},
     "click": {"cli"},
+    "jwt": {"adapters"},
+    "argon2": {"adapters"},
+    "pyotp": {"adapters"},
 }
 """Library → where it may be imported: a layer, or one file."""
 

@@ -75,6 +75,8 @@ async def open_identity(
             except BaseException as error:  # a task group would wrap the block's own error in a group
                 failure = error
             tasks.cancel_scope.deadline = anyio.current_time() + CLOSING_S
+        if notices is not None:
+            await notices.leave()
         listening.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -23,6 +23,7 @@ WAITING = 1000
 """Notices that wait while Redis is slow; more are left to the database."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Between two tries to reach a server that is away."""
+LEAVING_S = 1.0
 SILENCE_S = 15.0
 """After so long without a word the server is asked whether it is still there."""
 
@@ -33,6 +34,7 @@ class RedisNotices:
         self._channel = f"{prefix}:identity"
         self._send, self._receive = anyio.create_memory_object_stream[UserId](WAITING)
         self._is_away = False
+        self._all_told = anyio.Event()
 
     def tell(self, user_id: UserId) -> None:
         """Pass it on, without waiting for it."""
@@ -49,12 +51,19 @@ class RedisNotices:
                 tasks.start_soon(self._speak)
                 tasks.start_soon(self._listen, heard)
 
+    async def leave(self) -> None:
+        """Take no more notices, and wait a moment for those that were taken."""
+        self._send.close()
+        with anyio.move_on_after(LEAVING_S):
+            await self._all_told.wait()
+
     async def _speak(self) -> None:
         async for user_id in self._receive:
             try:
                 await self._client.publish(self._channel, user_id.hex)
             except REDIS_ERRORS:
                 _log.debug("a notice is left to the database")
+        self._all_told.set()
 
     async def _listen(self, heard: Callable[[UserId | None], None]) -> None:
         wait = SHORTEST_WAIT_S

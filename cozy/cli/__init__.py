@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "knowledge": ("knowledge", "knowledge", "Add, list, search and remove documents"),
     "memory": ("memory", "memory", "List, search, edit and forget what users have told"),
     "tokens": ("tokens", "tokens", "Show how tokens are counted, install an encoding"),
+    "user": ("user", "user", "Make, list and change users"),
+    "key": ("key", "key", "Make, list and revoke API keys"),
     "db": ("db", "db", "Look after the database"),
     "schema": ("schema", "schema", "Write the JSON Schemas for editors"),
 }

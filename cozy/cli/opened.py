@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from cozy.app import App, Stored
+    from cozy.ports.identity import IdentityAdmin
+    from cozy.ports.operations import Audit
+    from cozy.turn import UserId
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +39,44 @@ def with_storage(work: Callable[[Stored], Awaitable[T]]) -> T:
     from cozy.settings import load_settings
 
     return _within(open_storage(load_settings(), DemoLLM()), work)
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Users and keys, and the record of what is done to them."""
+
+    identity: IdentityAdmin
+    audit: Audit
+
+    async def note(self, what: str, user_id: UserId | None = None, **facts: str | list[str]) -> None:
+        """Put on record that somebody at this terminal did it, to this user."""
+        from cozy.ports.operations import AuditEvent
+
+        to = {} if user_id is None else {"user": str(user_id)}
+        payload = {"by": "command line", "terminal_user": username(None), **to, **facts}
+        await self.audit.record(AuditEvent(what, payload=payload))
+
+
+def with_accounts(work: Callable[[Accounts], Awaitable[T]]) -> T:
+    """Do something with users and keys. Raises CozyError."""
+    from cozy.adapters.demo_llm import DemoLLM
+    from cozy.adapters.identity import open_identity
+    from cozy.adapters.memory_limits import MemoryLimits
+    from cozy.adapters.sql_audit import SqlAudit
+    from cozy.app import open_storage
+    from cozy.settings import load_settings
+
+    settings = load_settings()
+
+    @asynccontextmanager
+    async def opening() -> AsyncGenerator[Accounts]:
+        async with (
+            open_storage(settings, DemoLLM()) as stored,
+            open_identity(stored.database, settings.auth, MemoryLimits(), redis=settings.redis) as identity,
+        ):
+            yield Accounts(identity, SqlAudit(stored.database))
+
+    return _within(opening(), work)
 
 
 def _within(opening: AbstractAsyncContextManager[R], work: Callable[[R], Awaitable[T]]) -> T:

@@ -92,6 +92,21 @@ async def test_with_redis_they_refuse_it_at_once(
         assert await refused_within(there, credential) < 5
 
 
+async def test_what_is_revoked_by_one_who_leaves_at_once_is_told_too(
+    sqlite_url: str, redis: RedisSettings
+) -> None:
+    async with open_database(sqlite_url) as database, people(database, redis=redis) as there:
+        await heard(redis, 1)
+        there._callers._fresh_s = 3600  # type: ignore[attr-defined]
+        async with people(database) as here:
+            credential, _ = await credential_for(here, "key")
+        caller = await there.authenticate(credential)
+        assert caller.key_id is not None
+        async with people(database, redis=redis) as command_line:
+            await command_line.revoke_key(caller.user_id, caller.key_id)
+        assert await refused_within(there, credential) < 5
+
+
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis://nowhere.invalid:6379/0"])
 async def test_where_redis_is_away_nothing_is_broken_or_slow(sqlite_url: str, url: str) -> None:
     async with open_database(sqlite_url) as database, people(database, redis=RedisSettings(url=url)) as here:

@@ -37,9 +37,9 @@ def cozy(folder: Path, *arguments: str, says: str | bytes = "", **environ: str) 
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def called(*arguments: str) -> Ended:
+def called(*arguments: str, says: str = "") -> Ended:
     """The same within this process, which is quicker; where, the fixture `here` has settled."""
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, arguments, input=says)
     if isinstance(done.exception, CozyError):  # as `main` tells it
         return Ended(1, done.stdout, f"{done.stderr}error: {done.exception}\n")
     if done.exception is not None and not isinstance(done.exception, SystemExit):
