@@ -21,10 +21,10 @@ from cozy.engine.repeats import Repeats
 from cozy.errors import CozyError, NotFound
 from cozy.interfaces.http import admin, health, models
 from cozy.interfaces.http.admission import Admission
-from cozy.interfaces.http.chat import Background, Chat
+from cozy.interfaces.http.chat import Background, Chat, chat_endpoint
 from cozy.interfaces.http.docs_page import page
 from cozy.interfaces.http.ending import Ending
-from cozy.interfaces.http.endpoint import Call, Endpoint, route_of
+from cozy.interfaces.http.endpoint import Call, Endpoint, Handler, route_of
 from cozy.interfaces.http.exchange import exchange_of
 from cozy.interfaces.http.gate import Gate
 from cozy.interfaces.http.metrics import Metrics
@@ -69,14 +69,7 @@ def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGrou
         metrics=metrics,
         background=_background(service, tasks),
     )
-    declared = [
-        chat.endpoint(),
-        *models.ENDPOINTS,
-        *(e for extension in extensions for e in extension.endpoints),
-        *health.ENDPOINTS,
-        health.metrics_endpoint(metrics),
-        *admin.ENDPOINTS,
-    ]
+    declared = endpoints(chat.complete, metrics, extensions)
     declared += _documents(declared)
     app = Starlette(
         routes=[route_of(e, service) for e in declared],
@@ -92,6 +85,18 @@ def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGrou
         expose_headers=("Location", "X-Request-Id", "Server-Timing", "Retry-After"),
         max_age=600,
     )
+
+
+def endpoints(complete: Handler, metrics: Metrics, extensions: Sequence[Extension]) -> list[Endpoint]:
+    """Every route but the documents."""
+    return [
+        chat_endpoint(complete),
+        *models.ENDPOINTS,
+        *(e for extension in extensions for e in extension.endpoints),
+        *health.ENDPOINTS,
+        health.metrics_endpoint(metrics),
+        *admin.ENDPOINTS,
+    ]
 
 
 def _background(service: Service, tasks: TaskGroup) -> Background:

@@ -15,7 +15,7 @@ from cozy.interfaces.http.admission import Admission
 from cozy.interfaces.http.bodies import json_object, read_body
 from cozy.interfaces.http.credentials import caller_of
 from cozy.interfaces.http.ending import Ending
-from cozy.interfaces.http.endpoint import Call, Endpoint
+from cozy.interfaces.http.endpoint import Call, Endpoint, Handler
 from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.openai_request import CompletionRequest
 from cozy.interfaces.http.problems import Problem, problem_of
@@ -40,17 +40,6 @@ class Chat:
     admission: Admission
     metrics: Metrics
     background: Background
-
-    def endpoint(self) -> Endpoint:
-        return Endpoint(
-            "POST",
-            "/v1/chat/completions",
-            self.complete,
-            access="anyone",  # the dialect tells who is not let in
-            tag="OpenAI",
-            documented=CompletionRequest,
-            errors=(400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504),
-        )
 
     async def complete(self, call: Call[None, None]) -> ASGIApp:
         """Answer a conversation.
@@ -94,3 +83,16 @@ class Chat:
             refused=refused,
             answered=lambda turn, ending: self.background(dialect, turn, ending),
         )
+
+
+def chat_endpoint(complete: Handler) -> Endpoint:
+    """The route, answered by a `Chat`'s `complete`."""
+    return Endpoint(
+        "POST",
+        "/v1/chat/completions",
+        complete,
+        access="anyone",  # the dialect tells who is not let in
+        tag="OpenAI",
+        documented=CompletionRequest,
+        errors=(400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504),
+    )

@@ -54,6 +54,7 @@ class Call(Generic[B, Q]):
         return self.request.path_params[name]
 
 
+Handler = Callable[[Call[Any, Any]], Awaitable[Told]]
 ErrorTeller = Callable[[Problem, str], Response]
 """A problem and the request's id → the answer."""
 
@@ -64,7 +65,7 @@ class Endpoint:
 
     method: str
     path: str
-    handler: Callable[[Call[Any, Any]], Awaitable[Told]]
+    handler: Handler
     access: Access
     tag: str
     body: type[BaseModel] | None = None
@@ -102,10 +103,10 @@ def endpoint(
     errors: tuple[int, ...] = (),
     media_type: str = "application/json",
     tell: ErrorTeller | None = None,
-) -> Callable[[Callable[[Call[Any, Any]], Awaitable[Told]]], Endpoint]:
+) -> Callable[[Handler], Endpoint]:
     """Declare the function beneath as a route; its docstring is the route's description."""
 
-    def declare(handler: Callable[[Call[Any, Any]], Awaitable[Told]]) -> Endpoint:
+    def declare(handler: Handler) -> Endpoint:
         return Endpoint(
             method,
             path,
