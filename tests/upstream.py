@@ -146,8 +146,8 @@ class Upstream:
 
     def forget(self) -> None:
         """Begin anew: nothing was asked, no answer is left in the script."""
-        self.requests.clear()
-        self._scripts.clear()
+        for remembered in (self.requests, self._scripts, self._reached, self._open):
+            remembered.clear()
 
     async def reached(self, gate: str) -> None:
         """Wait until an answer stands before this gate."""

@@ -23,6 +23,7 @@ class Exchange:
     request_id: str
     address: str
     """The client's network address, behind proxies that are trusted."""
+    http_version: str = "1.1"
     began: float = field(default_factory=perf_counter)
     route: str = ""
     """The path as it is declared, `/v1/sessions/{id}`; empty where no route fits."""
@@ -55,6 +56,7 @@ def begin_exchange(scope: MutableMapping[str, Any], trusted: Iterable[str]) -> E
     exchange = Exchange(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else f"req_{uuid4().hex}",
         address=client_address(peer, headers.get(b"x-forwarded-for", b"").decode("latin-1"), trusted),
+        http_version=scope["http_version"],
     )
     scope[_KEY] = exchange
     return exchange

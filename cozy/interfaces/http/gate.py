@@ -7,18 +7,30 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cozy.errors import CozyError, RateLimited, TooLarge
 from cozy.interfaces.http.exchange import Exchange, begin_exchange
 from cozy.interfaces.http.metrics import Metrics
-from cozy.interfaces.http.problems import HeadersTooLarge, Problem, problem_of, unexpected
+from cozy.interfaces.http.problems import (
+    AmbiguousLength,
+    HeadersTooLarge,
+    Problem,
+    problem_of,
+    unexpected,
+)
 from cozy.ports.limits import Allowance, Rate, RateLimiter
 from cozy.settings import Settings
 
 _log = logging.getLogger("cozy.http")
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines: not worth a line each."""
+
+
+LINGER_S = 1.0
+LINGER_BYTES = 1_000_000
+"""How long, and how much of, a body that nobody reads may still come after its answer."""
 
 
 def per_minute(count: int) -> Rate:
@@ -40,12 +52,13 @@ class Gate:
             await self.app(scope, receive, send)
             return
         exchange = begin_exchange(scope, self.settings.server.trusted_proxies)
-        answer = _Answer(exchange, send)
+        body = _Body(scope, receive, self.settings.server.max_body_bytes)
+        answer = _Answer(exchange, send, body)
         with self.metrics.in_flight.track_inprogress():
             try:
                 self._check_headers(scope)
                 await self._check_address(scope, exchange)
-                await self.app(scope, self._bounded(scope, receive), answer)
+                await self.app(scope, body, answer)
             except CozyError as error:
                 exchange.code = error.code
                 await answer.problem(problem_of(error))
@@ -60,16 +73,16 @@ class Gate:
         size = sum(len(name) + len(value) for name, value in scope["headers"])
         if size > self.settings.server.max_header_bytes:
             raise HeadersTooLarge(f"the headers have {size:,} bytes, at most {self._most_headers} are taken")
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if length.isdigit() and int(length) > self.settings.server.max_body_bytes:
-            raise self._too_large()
+        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        # one of the two is a lie: somebody may want the rest to be read as another's request (RFC 9112, 6.1)
+        if lengths and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            raise AmbiguousLength("a request has a `content-length` or a `transfer-encoding`, not both")
+        if any(length.isdigit() and int(length) > self.settings.server.max_body_bytes for length in lengths):
+            raise _too_large(self.settings.server.max_body_bytes)
 
     @property
     def _most_headers(self) -> str:
         return f"{self.settings.server.max_header_bytes:,}"
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is longer than {self.settings.server.max_body_bytes:,} bytes")
 
     async def _check_address(self, scope: Scope, exchange: Exchange) -> None:
         count = self.settings.limits.per_address
@@ -79,21 +92,6 @@ class Gate:
         if not allowance.allowed:
             self.metrics.refused.labels("address").inc()
             raise RateLimited("requests from this address", allowance.retry_after_s)
-
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive`, with an error where the body turns out longer than it may be."""
-        most, got = self.settings.server.max_body_bytes, 0
-
-        async def counted() -> Message:
-            nonlocal got
-            message = await receive()
-            if message["type"] == "http.request":
-                got += len(message.get("body", b""))
-                if got > most:
-                    raise self._too_large()
-            return message
-
-        return counted
 
     def _tell(self, scope: Scope, exchange: Exchange) -> None:
         self.metrics.request(scope["method"], exchange)
@@ -115,11 +113,47 @@ class Gate:
         _log.log(level, "request", extra=fields)
 
 
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the body is longer than {most:,} bytes")
+
+
+class _Body:
+    """`receive`, with an error where the body turns out longer than it may be."""
+
+    def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
+        self._receive, self._most, self._got = receive, most, 0
+        self.unread = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in scope["headers"]
+        )
+        """Whether some of it may still come."""
+
+    async def __call__(self) -> Message:
+        message = await self._next()
+        if message["type"] == "http.request":
+            self._got += len(message.get("body", b""))
+            if self._got > self._most:
+                raise _too_large(self._most)
+        return message
+
+    async def discard(self, most: int | None = None) -> None:
+        """Take what still comes, or the first `most` bytes of it, for nobody."""
+        got = 0
+        while self.unread and (most is None or got < most):
+            got += len((await self._next()).get("body", b""))
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self.unread = False
+        return message
+
+
 class _Answer:
     """`send`, with the request's id on the answer, and a memory of whether one has begun."""
 
-    def __init__(self, exchange: Exchange, send: Send) -> None:
-        self._exchange, self._send = exchange, send
+    def __init__(self, exchange: Exchange, send: Send, body: _Body) -> None:
+        self._exchange, self._send, self._body = exchange, send, body
         self._begun = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
@@ -129,15 +163,34 @@ class _Answer:
             headers = message.setdefault("headers", [])
             headers.append((b"x-request-id", self._exchange.request_id.encode("ascii")))
             headers += _allowance_headers(self._exchange.allowance)
+            if self._body.unread and self._exchange.http_version.startswith("1"):
+                headers.append((b"connection", b"close"))
+        elif self._body.unread and not message.get("more_body", False):
+            await self._end_early(message)
+            return
         await self._send(message)
+
+    async def _end_early(self, message: MutableMapping[str, Any]) -> None:
+        """End an answer to a request that is still being sent.
+
+        What comes is thrown away for a while: closed at once, the connection would be reset, and the answer
+        might be lost with it. And it is thrown away to the end: Hypercorn, whose queue for the application is
+        short, would wait in it for ever.
+        """
+        await self._send({**message, "more_body": True})
+        with anyio.move_on_after(LINGER_S):
+            await self._body.discard(LINGER_BYTES)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._body.discard)
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            tasks.cancel_scope.cancel()
 
     async def problem(self, problem: Problem) -> None:
         """Answer with an error, where no answer has begun; else the connection ends here."""
         if self._begun:
             return
         response = problem.response(self._exchange.request_id)
-        # what is left of a body that was too long, or of headers, is not worth reading
-        if problem.status in (408, 413, 431):
+        if problem.code == AmbiguousLength.code and self._exchange.http_version.startswith("1"):
             response.headers["connection"] = "close"
         await response({"type": "http", "method": "GET"}, _never, self)
 

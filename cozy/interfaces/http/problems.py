@@ -56,6 +56,10 @@ class HeadersTooLarge(InvalidRequest):
     code = "VALIDATION_HEADERS_TOO_LARGE"
 
 
+class AmbiguousLength(InvalidRequest):
+    code = "VALIDATION_AMBIGUOUS_LENGTH"
+
+
 class TooSlow(InvalidRequest):
     code = "VALIDATION_TIMEOUT"
 

@@ -86,3 +86,22 @@ def up(module_upstream: Upstream) -> Upstream:
 async def ada(house: Served) -> str:
     """The key of a user."""
     return await house.key("ada")
+
+
+@pytest.fixture(scope="module")
+async def slow_house(
+    module_upstream: Upstream, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """A server that waits for nobody: not for bodies, not for readers."""
+    folder = tmp_path_factory.mktemp("slow")
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'cozy.db')}"
+    async with served(
+        folder,
+        url,
+        upstream=module_upstream,
+        personalities=PERSONALITIES,
+        pipelines={"talk": TALK},
+        server={"body_timeout_s": 0.3, "write_timeout_s": 0.5},
+        limits=UNLIMITED,
+    ) as server:
+        yield server
