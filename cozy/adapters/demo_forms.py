@@ -12,7 +12,7 @@ READ_CHARS = 1000
 _DEEPEST = 8
 _MOST = 500
 """Values in one form: a schema may ask for more than anybody reads."""
-_NUMBER = re.compile(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,6})?(?![\w.]*\d)")
+_NUMBER = re.compile(r"(?<![\w.])-?\d{1,15}(?:\.\d{1,6})?(?!\w)", re.ASCII)
 
 
 def filled(schema: Mapping[str, Any], words: str) -> Any:

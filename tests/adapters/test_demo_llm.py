@@ -14,6 +14,7 @@ from cozy.adapters.builtin_tools import BuiltinTools
 from cozy.adapters.demo_llm import DemoLLM
 from cozy.adapters.demo_talk import INTRODUCTION_EN
 from cozy.ports.llm import FinishChunk, LLMRequest, ModelCard, TextChunk, ToolCallChunk
+from cozy.ports.tools import ToolSpec
 from cozy.turn import Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.adapters.demo_talks import ANSWERED, SYSTEM, TOOLS, chunks, says
@@ -135,6 +136,79 @@ async def test_the_tools_that_are_really_there_answer_it() -> None:
 async def test_a_tool_that_is_not_offered_is_named() -> None:
     assert "`current_time`" in await says(*ANSWERED, Message("user", "what time is it?"), tools=())
     assert "`calculator`" in await says(*ANSWERED, Message("user", "1+1"), tool_choice="none")
+
+
+BASKET = ToolSpec(
+    "show_basket",
+    "Shows it.",
+    {
+        "type": "object",
+        "properties": {"who": {"type": "string"}, "count": {"type": "integer"}, "note": {"type": "string"}},
+        "required": ["who", "count"],
+    },
+)
+
+
+@pytest.mark.parametrize("choice", ["required", "show_basket"])
+async def test_a_tool_that_must_be_called_is_called_with_what_the_message_gives(choice: str) -> None:
+    asked = (SYSTEM, Message("user", "Show me 3 things"))
+    request = LLMRequest("demo/demo", asked, tools=(*TOOLS, BASKET), tool_choice=choice)
+    name, arguments, finish = await chunks(request)
+    assert name == ToolCallChunk(0, "demo_call_1", "show_basket")
+    assert isinstance(arguments, ToolCallChunk)
+    assert json.loads(arguments.arguments) == {"who": "Show me 3 things", "count": 3}
+    assert isinstance(finish, FinishChunk)
+    assert finish.reason == "tool_calls"
+
+
+async def test_of_tools_one_of_which_must_be_called_the_one_that_is_named_is() -> None:
+    asked = (SYSTEM, Message("user", "please show_basket"))
+    request = LLMRequest("demo/demo", asked, tools=(BASKET, *TOOLS), tool_choice="required")
+    assert (await chunks(request))[0] == ToolCallChunk(0, "demo_call_1", "show_basket")
+
+
+async def test_a_tool_of_the_clients_that_no_rule_knows_is_left_alone() -> None:
+    assert await says(*ANSWERED, Message("user", "thanks"), tools=(BASKET,)) == "You are welcome."
+
+
+async def test_a_result_of_a_clients_tool_is_the_answer_even_where_a_tool_must_be_called() -> None:
+    messages = after("what is in it?", ("show_basket", "{}", "3 apples"))
+    assert await says(*messages, tools=(BASKET,), tool_choice="required") == "3 apples"
+
+
+async def test_calls_that_a_client_made_up_are_answered_too() -> None:
+    for arguments in ("nonsense", "[]", ""):
+        assert await says(*after("1+1", ("calculator", arguments, "2"))) == " = 2"
+
+
+async def test_json_is_answered_where_it_is_wanted() -> None:
+    sampling = Sampling(response_format={"type": "json_object"})
+    said = await says(*ANSWERED, Message("user", "thanks"), sampling=sampling)
+    assert json.loads(said) == {"answer": "You are welcome."}
+    schema = {"name": "order", "schema": dict(BASKET.parameters)}
+    sampling = Sampling(response_format={"type": "json_schema", "json_schema": schema})
+    said = await says(Message("user", "我要2个"), sampling=sampling)
+    assert json.loads(said) == {"who": "我要2个", "count": 2}
+    said = await says(*after("what is in it?", ("show_basket", "{}", "3 apples")), sampling=sampling)
+    assert json.loads(said) == {"who": "3 apples", "count": 3}
+    assert await says(
+        *ANSWERED, Message("user", "thanks"), sampling=Sampling(response_format={"type": "text"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampling", "said", "reason"),
+    [
+        (Sampling(stop=("welcome",)), "You are ", "stop"),
+        (Sampling(stop=("",)), "You are welcome.", "stop"),
+        (Sampling(max_tokens=2), "You are", "length"),
+    ],
+)
+async def test_an_answer_ends_where_the_client_wants_it(sampling: Sampling, said: str, reason: str) -> None:
+    got = await chunks(LLMRequest("demo/demo", (*ANSWERED, Message("user", "thanks")), sampling=sampling))
+    assert "".join(c.text for c in got if isinstance(c, TextChunk)) == said
+    assert isinstance(got[-1], FinishChunk)
+    assert got[-1].reason == reason
 
 
 async def test_it_streams_word_by_word_and_chinese_by_two_characters() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cozy.engine.keeping import kept_of
 from cozy.errors import EngineUnavailable, StorageError
 from cozy.events import StageDegraded, TextDelta, TurnFailed, TurnFinished
 from cozy.stages.base import StageContext
+from cozy.stages.conversation import NOT_KNOWN
+from cozy.stages.generate import BETWEEN_ROUNDS
+from cozy.turn import Message, ToolCall
 from tests.engine.steps import (
     Keeper,
     Step,
@@ -25,6 +32,96 @@ from tests.engine.steps import (
     speaker,
     turn,
 )
+
+CALL, OTHER = ToolCall("c1", "clock", "{}"), ToolCall("c2", "rain", "{}")
+FIRST = (Message("assistant", "Let me see.", tool_calls=(CALL,)), Message("tool", "12:00", tool_call_id="c1"))
+SECOND = Message("assistant", "And the rain.", tool_calls=(CALL, OTHER))
+NOTHING = Message("assistant", tool_calls=(CALL,))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "heard", "kept"),
+    [
+        pytest.param((), "", [], id="nothing"),
+        pytest.param((), "words", [Message("assistant", "words")], id="words alone"),
+        pytest.param(FIRST, "Let me see.", [*FIRST], id="a round"),
+        pytest.param(
+            FIRST, "Let me see.\n\nIt is", [*FIRST, Message("assistant", "It is")], id="a round and words"
+        ),
+        pytest.param(FIRST, "Let me see.\n\n", [*FIRST], id="a round and what stands between"),
+        pytest.param(
+            FIRST, "Let", [replace(FIRST[0], content="Let"), FIRST[1]], id="words that nobody heard"
+        ),
+        pytest.param(FIRST, "", [replace(FIRST[0], content=""), FIRST[1]], id="no word was heard"),
+        pytest.param(
+            FIRST,
+            "let me see",
+            [replace(FIRST[0], content=""), FIRST[1], Message("assistant", "let me see")],
+            id="heard in other words",
+        ),
+        pytest.param(
+            (*FIRST, SECOND, Message("tool", "dry", tool_call_id="c2")),
+            "Let me see.\n\nAnd the rain.",
+            [
+                *FIRST,
+                SECOND,
+                Message("tool", NOT_KNOWN, tool_call_id="c1"),
+                Message("tool", "dry", tool_call_id="c2"),
+            ],
+            id="a round that was not whole",
+        ),
+        pytest.param(
+            (NOTHING,),
+            "It",
+            [NOTHING, Message("tool", NOT_KNOWN, tool_call_id="c1"), Message("assistant", "It")],
+            id="calls without words",
+        ),
+    ],
+)
+def test_what_is_kept_of_an_answer_is_its_rounds_and_the_words_that_were_heard(
+    rounds: tuple[Message, ...], heard: str, kept: list[Message]
+) -> None:
+    assert list(kept_of(rounds, heard)) == kept
+
+
+@given(cut=st.integers(0, 60))
+def test_the_words_that_are_kept_are_those_that_were_heard(cut: int) -> None:
+    heard = "Let me see.\n\nAnd the rain.\n\nIt is dry."[:cut]
+    kept = [m.content for m in kept_of((*FIRST, SECOND), heard) if m.role == "assistant"]
+    assert BETWEEN_ROUNDS.join(text for text in kept if text) == heard.rstrip("\n")
+
+
+@pytest.mark.parametrize("ends", ["interrupted", "failed"])
+async def test_rounds_of_a_turn_that_is_cut_off_are_kept_with_its_words(ends: str) -> None:
+    async def work(ctx: StageContext, **_: Any) -> None:
+        ctx.keep(*FIRST)
+        if ends == "failed":
+            raise EngineUnavailable("x", "is away")
+        await anyio.sleep_forever()
+
+    keeper = Keeper(gives("saved"))
+    graph = graph_of(speaker("Let me see.", then=work), place("save", keeper, takes=["answer"]))
+    async with engine_of(graph) as engine, engine.run(turn()) as running:
+        async for event in running:
+            if isinstance(event, TextDelta) and ends == "interrupted":
+                await anyio.wait_all_tasks_blocked()
+                running.interrupt()
+    assert [reply.messages for reply in keeper.kept] == [FIRST]
+
+
+async def test_rounds_of_a_hidden_stage_are_no_part_of_the_conversation() -> None:
+    async def work(ctx: StageContext, **_: Any) -> None:
+        ctx.keep(*FIRST)
+
+    keeper = Keeper(gives("saved"))
+    away = fails(EngineUnavailable("x", "is away"))
+    graph = graph_of(
+        place("hidden", work),
+        place("answer", away, takes=["hidden"], speaks=True),
+        place("save", keeper, takes=["answer"]),
+    )
+    assert isinstance((await events_of(graph))[-1], TurnFailed)
+    assert [reply.messages for reply in keeper.kept] == [()]
 
 
 async def test_an_answer_that_is_whole_when_its_reader_leaves_is_kept() -> None:

@@ -41,6 +41,7 @@ async def told(text: str, folder: Path) -> list[Diagnostic]:
         "lacks: 三",
         "finish: stop",
         "tools: calculator",
+        "client_calls: none",
         "degraded: memory",
         "skipped: none",
         "model_calls: 2",

@@ -91,6 +91,16 @@ def test_tools_of_the_fixture_stand_beside_the_built_in_ones(tmp_path: Path) -> 
             id="a later turn",
         ),
         pytest.param(
+            GREETING + "    resumes: 1\n",
+            "6:14: there is no turn 1 before this one [CZ100]",
+            id="a later turn to go on with",
+        ),
+        pytest.param(
+            GREETING + "    results:\n      - call_id: c1\n",
+            "7:9: nobody says this [CZ100]",
+            id="a result without words",
+        ),
+        pytest.param(
             GREETING + "    together: true\n",
             "6:15: there is no turn before this one",
             id="nothing to go with",
