@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, cast, get_origin
 from urllib.parse import urlsplit
@@ -146,6 +147,20 @@ class ServerSettings(Part):
     models: tuple[str, ...] = ()
     """Patterns of `provider/model` that clients may name beside personalities; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`auto`: text where stderr is a terminal, else JSON. JSON goes to stdout, text to stderr."""
+    log_content: bool = False
+    """Show in the log what errors say, be it a user's words or a key: to find a fault, not for every day."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            try:
+                ip_network(name, strict=False)
+            except ValueError:
+                raise ValueError(f"`{name}` is no address and no network such as `10.0.0.0/8`") from None
+        return value
 
 
 class AuthSettings(Part):
@@ -236,6 +251,11 @@ _PASSWORD = re.compile(r"://[^/?#@:\s]*:[^@\s]+@|[?&][a-z_]*password=[^&\s]", re
 """In an address."""
 
 
+_PASSWORD_ITSELF = re.compile(
+    r"(?P<address>://[^/?#@:\s]*:)[^@\s]+(?=@)|(?P<query>[?&][a-z_]*password=)[^&\s]+", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Settings, and where each value came from: `cozy.toml`, an environment variable, or `default`."""
@@ -255,12 +275,14 @@ def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     file = _find(root or Path.cwd())
     written = _read(file, env) if file else {}
     base = file.parent if file else (root or Path.cwd())
-    origins = {_shown(key): FILE_NAME for key, _ in _leaves(written)}
+    origins = {shown_key(key): FILE_NAME for key, _ in leaves(written)}
     merged = _with_environment(written, env, origins)
     try:
         settings = Settings.model_validate({**merged, "root": base, "file": file})
     except ValidationError as error:
         raise ConfigError(_explain(error, file, origins)) from None
+    if "providers.openai.base_url" not in origins and env.get("OPENAI_BASE_URL"):
+        origins["providers.openai.base_url"] = "OPENAI_BASE_URL"
     resolved = _resolved(settings, env)
     _check_default(resolved, _place("model.default", file, origins))
     return Loaded(resolved, origins)
@@ -279,10 +301,11 @@ def _read(file: Path, env: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(f"{file}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}") from None
-    for key, value in _leaves(data):
-        if _holds_secret(key[-1], str(value)):
+    for key, value in leaves(data):
+        is_number = isinstance(value, bool | int | float)  # `limits.per_key` is none
+        if not is_number and _holds_secret(key[-1], str(value)):
             raise ConfigError(
-                f"{file}: `{_shown(key)}`: secrets do not belong in the file",
+                f"{file}: `{shown_key(key)}`: secrets do not belong in the file",
                 hint="write `${NAME}`, and set that environment variable; "
                 "for a provider's key, name the variable with `api_key_env`",
             )
@@ -296,6 +319,16 @@ def _holds_secret(name: str, value: str) -> bool:
         return True
     # what a reader of the file sees: nothing of the environment's values, the defaults in full
     return bool(_PASSWORD.search(_REFERENCE.sub(lambda reference: reference[2] or "", value)))
+
+
+def masked(key: Sequence[str], value: Any) -> Any:
+    """A value as it may be shown: a provider's headers, what is named like a secret, and the password of an
+    address are not."""
+    if not isinstance(value, str) or not value:
+        return value
+    if _SECRET_KEY.search(key[-1]) or "headers" in key[:-1]:
+        return "***"
+    return _PASSWORD_ITSELF.sub(lambda found: f"{found['address'] or found['query']}***", value)
 
 
 def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
@@ -320,16 +353,16 @@ def _expanded(value: Any, env: Mapping[str, str], file: Path) -> Any:
     return value
 
 
-def _leaves(data: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+def leaves(data: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
     """Every value that is no table, with its key."""
     for name, value in data.items():
         if isinstance(value, dict):
-            yield from _leaves(cast("dict[str, Any]", value), (*above, name))
+            yield from leaves(cast("dict[str, Any]", value), (*above, name))
         else:
             yield (*above, name), value
 
 
-def _shown(key: Sequence[str | int]) -> str:
+def shown_key(key: Sequence[str | int]) -> str:
     """A key as TOML writes it: `providers.openai.models."gpt-4.1-mini".price_in`."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in map(str, key))
 
@@ -358,7 +391,7 @@ def _listed(value: str) -> list[str]:
 def _explain(error: ValidationError, file: Path | None, origins: Mapping[str, str]) -> str:
     lines: list[str] = []
     for problem in error.errors(include_url=False):
-        where = _shown(problem["loc"])
+        where = shown_key(problem["loc"])
         place = _place(where, file, origins)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
@@ -459,7 +492,8 @@ def _check_default(settings: Settings, place: str) -> None:
     if provider not in known:
         raise ConfigError(
             f"{place}: `model.default`: there is no provider `{provider}`, so there is no model `{name}`",
-            hint=f"{did_you_mean(provider, known)}; a new one goes under `[providers.{_shown([provider])}]`",
+            hint=f"{did_you_mean(provider, known)}; "
+            f"a new one goes under `[providers.{shown_key([provider])}]`",
         )
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from cozy.errors import ConfigError
-from cozy.settings import DEMO_MODEL, load, load_settings
+from cozy.settings import (
+    DEMO_MODEL,
+    CardSettings,
+    ProviderSettings,
+    Settings,
+    load,
+    load_settings,
+    masked,
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -214,3 +223,68 @@ def test_the_version_changes_with_a_value_and_not_with_the_place(tmp_path: Path)
     )
     assert load_settings(one, {}).version == load_settings(one, {}).version
     assert load_settings(one, {}).version != load_settings(two, {}).version
+
+
+def documented(text: str) -> dict[str, dict[str, str]]:
+    """The keys of each section of `cozy.toml`, those that are commented out too."""
+    found: dict[str, dict[str, str]] = {}
+    section = ""
+    for line in text.splitlines():
+        if heading := re.match(r"^(?:# )?\[([a-z0-9_.]+)\]$", line):
+            section = heading[1]
+            found.setdefault(section, {})
+        elif key := re.match(r"^(?:# )?([a-z_]+) = (.+)$", line):
+            found[section][key[1]] = key[2]
+    return found
+
+
+def test_every_key_stands_in_the_file_with_its_default() -> None:
+    text = (Path(__file__).parent.parent / "cozy.toml").read_text(encoding="utf-8")
+    found = documented(text)
+    for name, field in Settings.model_fields.items():
+        if name in ("root", "file", "providers"):
+            continue
+        keys = field.annotation.model_fields  # type: ignore[union-attr]
+        assert list(found[name]) == list(keys), f"[{name}]"
+        for key, value in found[name].items():
+            default = keys[key].default
+            written = tomllib.loads(f"x = {value}")["x"]
+            told = list(map(str, default)) if isinstance(default, tuple) else default
+            assert written == (str(told) if isinstance(told, Path) else told), f"{name}.{key}"
+    assert set(found["providers.house"]) == set(ProviderSettings.model_fields) - {"models"}
+    assert set(found["providers.house.models.qwen3"]) == set(CardSettings.model_fields)
+
+
+def test_the_file_is_read_with_every_line_uncommented(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "cozy.toml").read_text(encoding="utf-8")
+    bare = re.sub(r"^# (?=\[[a-z0-9_.]+\]$|[a-z_]+ = )", "", text, flags=re.MULTILINE)
+    settings = load_settings(write(tmp_path, bare), {"HOUSE_API_KEY": "k", "HOUSE_TOKEN": "t"})
+    assert settings.providers["house"].headers == {"Authorization": "Bearer t"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("database.url", "postgresql://ada:hunter2@db:5432/cozy", "postgresql://ada:***@db:5432/cozy"),
+        ("database.url", "postgresql://db/cozy?ssl=1&password=hunter2&x=1", None),
+        ("redis.url", "redis://:hunter2@h/0", "redis://:***@h/0"),
+        ("database.url", "sqlite:////srv/a@b/cozy.db", "sqlite:////srv/a@b/cozy.db"),
+        ("providers.house.headers.X-Team", "hunter2", "***"),
+        ("providers.house.api_key", "hunter2", "***"),
+        ("providers.house.api_key_env", "HOUSE_API_KEY", "HOUSE_API_KEY"),
+        ("limits.per_key", 300, 300),
+        ("redis.url", "", ""),
+    ],
+)
+def test_secrets_are_masked_where_a_value_is_shown(key: str, value: object, shown: object) -> None:
+    told = masked(key.split("."), value)
+    assert "hunter2" not in str(told)
+    if shown is not None:
+        assert told == shown
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8, 10.1.2.3"])
+def test_proxies_are_addresses_or_networks(tmp_path: Path, value: str) -> None:
+    assert load_settings(tmp_path, {"COZY_SERVER_TRUSTED_PROXIES": value}).server.trusted_proxies
+    with pytest.raises(ConfigError, match=r"`server\.trusted_proxies`.*`proxy\.local` is no address"):
+        load_settings(tmp_path, {"COZY_SERVER_TRUSTED_PROXIES": "proxy.local"})

@@ -37,6 +37,13 @@ async def open_redis(url: str) -> AsyncGenerator[Redis]:
             await client.aclose(close_connection_pool=True)
 
 
+async def ping(url: str) -> None:
+    """Whether a server answers there. Raises ConfigError, or one of REDIS_ERRORS."""
+    async with open_redis(url) as client:
+        untyped: Any = client
+        await untyped.ping()
+
+
 def _pool(url: str) -> BlockingConnectionPool:
     kind: Any = BlockingConnectionPool  # its keywords have no types
     try:

@@ -12,6 +12,7 @@ import cozy
 # name → (module, attribute, help): help stands here so that listing commands loads none of them
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "chat": ("chat", "chat", "Talk to a personality"),
+    "serve": ("serve", "serve", "Answer over HTTP: OpenAI's API and CozyChat's"),
     "new": ("new", "new", "Write a commented personality to start from"),
     "check": ("check", "check", "Find every problem in personalities and pipelines"),
     "explain": ("explain", "explain", "Tell the long story of a diagnostic code"),
@@ -21,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "knowledge": ("knowledge", "knowledge", "Add, list, search and remove documents"),
     "memory": ("memory", "memory", "List, search, edit and forget what users have told"),
     "tokens": ("tokens", "tokens", "Show how tokens are counted, install an encoding"),
+    "config": ("config", "config", "Show and check the configuration"),
     "user": ("user", "user", "Make, list and change users"),
     "key": ("key", "key", "Make, list and revoke API keys"),
     "db": ("db", "db", "Look after the database"),

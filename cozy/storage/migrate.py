@@ -73,6 +73,11 @@ def unfit(have: str | None) -> StorageError | None:
     return StorageError(f"the database is at revision {have}, this version needs {HEAD}", hint=UPGRADE_HINT)
 
 
+def is_known(revision: str) -> bool:
+    """Whether it is of this version or an earlier one."""
+    return revision in _known()
+
+
 def _known() -> set[str]:
     """The revisions of this version, by the names of their files: without loading Alembic."""
     return {script.name.partition("_")[0] for script in (migrations_folder() / "versions").glob("*.py")}

@@ -1,0 +1,366 @@
+"""`cozy serve`: answer over HTTP. The only room of Hypercorn's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from cozy.cli.json_logs import LogFormat
+    from cozy.ports.identity import User
+    from cozy.settings import ServerSettings, Settings
+
+_log = logging.getLogger("cozy.server")
+
+BACKLOG = 1024
+KEEP_ALIVE_S = 75.0
+"""Longer than proxies keep a connection that nobody uses, so that it is they who close it."""
+ASKING_S = 0.2
+"""How long a connection may have been there without a request when the server is told to stop."""
+AT_ONCE_S = 2.0
+"""How long a server that is to stop now may take to keep what was said so far."""
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Where to listen; default: server.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: one that the system picks.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer; default: one.")
+@click.option("--reload", "watch", is_flag=True, help="Read personalities again when their files change.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["json", "text"]),
+    help="JSON goes to stdout, text to stderr; default: text on a terminal, else JSON.",
+)
+@click.option("--child", hidden=True, help="The sockets that a supervisor hands down: LISTENER,CONTROL.")
+def serve(
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    watch: bool,
+    log_format: LogFormat | None,
+    child: str | None,
+) -> None:
+    """Answer over HTTP: OpenAI's API, and CozyChat's.
+
+    SIGTERM or Ctrl-C lets answers under way end first, for `server.grace_s` at most; a second one stops at
+    once. With several workers SIGHUP starts them anew, one after the other.
+    """
+    from cozy.cli.json_logs import configure_logs
+    from cozy.settings import load_settings
+
+    settings = load_settings()
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "watch": watch or None,
+        "log_format": log_format,
+    }
+    changed = {name: value for name, value in given.items() if value is not None}
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update=changed)})
+    format_ = chosen_format(settings.server)
+    configure_logs(format_, settings.server.log_level, content=settings.server.log_content)
+    if child is not None:
+        listener, control = (socket.socket(fileno=int(number)) for number in child.split(","))
+        sys.exit(_run(settings, listener, control))
+    _refuse_what_is_wrong(settings)
+    listener = bound(settings.server)
+    _tell_first_admin(settings, listener)
+    if settings.server.workers == 1:
+        sys.exit(_run(settings, listener, None))
+    _supervise(settings, listener, format_)
+
+
+def chosen_format(server: ServerSettings) -> LogFormat:
+    if server.log_format != "auto":
+        return server.log_format
+    return "text" if sys.stderr.isatty() else "json"
+
+
+def _refuse_what_is_wrong(settings: Settings) -> None:
+    """Tell everything that is wrong; exits with 1 where the server could not do its work."""
+    import anyio
+
+    from cozy.startup import findings
+
+    found = anyio.run(findings, settings)
+    for words in found.warnings:
+        click.echo(f"warning: {words}", err=True)
+    for words in found.problems:
+        click.echo(f"error: {words}", err=True)
+    if found.problems:
+        click.echo(
+            "the server does not start before these are mended; `cozy config check` looks again", err=True
+        )
+        sys.exit(1)
+
+
+# -- the socket --------------------------------------------------------------------------------------------
+
+
+def bound(server: ServerSettings) -> socket.socket:
+    """A socket of the address, which does not listen yet. Raises ConfigError where it cannot be had."""
+    from cozy.errors import ConfigError
+
+    shown = f"{server.host}:{server.port}"
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        raise ConfigError(f"`server.host`: there is no address `{server.host}` here") from None
+    family, _, _, _, address = found[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows it would let two servers have the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(server.host != "::"))
+        listener.bind(address)
+        # two that are bound and do not listen yet do not see each other
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen at {shown}: {_why(error)}", hint=_hint(error)) from None
+    return listener
+
+
+def _why(error: OSError) -> str:
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
+
+
+def _hint(error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.EADDRINUSE:
+        return "another program has that port: stop it, or name another one with `--port` or `server.port`"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 are the system's: name another one with `--port` or `server.port`"
+    return "name an address of this machine with `--host` or `server.host`; `0.0.0.0` is all of them"
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where to reach it, with the port that it really has."""
+    host, port = str(listener.getsockname()[0]), listener.getsockname()[1]
+    if ip_address(host.partition("%")[0]).is_unspecified:  # every address, this one included
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(listener: socket.socket) -> None:
+    click.echo(f"listening on {address_of(listener)}", err=True)
+
+
+# -- the first key -----------------------------------------------------------------------------------------
+
+
+def _tell_first_admin(settings: Settings, listener: socket.socket) -> None:
+    import anyio
+
+    from cozy.startup import first_admin
+
+    made = anyio.run(first_admin, settings)
+    if made is not None:
+        click.echo(first_words(*made, address_of(listener)), err=True)  # never through the log
+
+
+def first_words(user: User, key: str, address: str) -> str:
+    """What the operator is told once, as the installation gets its first admin."""
+    return (
+        f"\n    This installation has no admin yet, so here is one: `{user.username}`, with this key:\n\n"
+        f"        {key}\n\n"
+        "    It is shown this once. To use it, with OpenAI's clients too:\n\n"
+        f"        export OPENAI_BASE_URL={address}/v1\n"
+        f"        export OPENAI_API_KEY={key}\n\n"
+        "    `cozy key create` makes others, `cozy key revoke` ends one.\n"
+    )
+
+
+# -- what the server is told to do -------------------------------------------------------------------------
+
+
+class Orders:
+    """First to stop when what is under way has ended, then to stop at once."""
+
+    def __init__(self) -> None:
+        import anyio
+
+        self.drain = anyio.Event()
+        self.now = anyio.Event()
+        self.signal = 0
+        """The one that said `now`."""
+
+    def heard(self, number: int) -> None:
+        """A signal from whoever runs the server: the second one means it."""
+        if not self.drain.is_set():
+            _log.info("stopping when answers under way have ended", extra={"signal": number})
+            self.drain.set()
+        elif not self.now.is_set():
+            self.signal = number
+            _log.warning("stopping at once", extra={"signal": number})
+            self.now.set()
+            # whatever hangs, the process ends
+            timer = threading.Timer(AT_ONCE_S, os._exit, [128 + number])
+            timer.daemon = True
+            timer.start()
+        else:
+            os._exit(128 + number)
+
+    def obey_signals(self) -> None:
+        """Listen to SIGTERM and SIGINT from now on."""
+        _on_signals(self.heard)
+
+    async def obey_supervisor(self, control: socket.socket) -> None:
+        """Listen to the supervisor, and to SIGTERM; when it is gone, stop as well.
+
+        A signal to the whole group reaches the supervisor and its children alike, so here a second one means
+        nothing: the supervisor ends those that are to stop at once.
+        """
+        import anyio
+
+        _on_signals(lambda _number: self.drain.set())
+        await anyio.wait_readable(control)
+        self.drain.set()
+
+
+def _on_signals(heard: Callable[[int], object]) -> None:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, heard, number)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda n, _frame: loop.call_soon_threadsafe(heard, n))
+
+
+# -- one process -------------------------------------------------------------------------------------------
+
+
+def _run(settings: Settings, listener: socket.socket, control: socket.socket | None) -> int:
+    """Answer until told to stop; gives the exit code. Raises CozyError where the start fails."""
+    import anyio
+
+    from cozy.errors import CozyError
+
+    try:
+        return anyio.run(_answer, settings, listener, control)
+    except CozyError:
+        raise
+    except Exception:
+        _log.critical("the server ended by a bug", exc_info=True)
+        return 1
+
+
+async def _answer(settings: Settings, listener: socket.socket, control: socket.socket | None) -> int:
+    import anyio
+
+    from cozy.errors import CozyError
+    from cozy.interfaces.http.app import open_http
+    from cozy.service import extensions, open_service
+
+    orders, failure = Orders(), None
+    async with anyio.create_task_group() as tasks:
+        try:
+            async with open_service(settings) as service, open_http(service, extensions()) as http:
+                tasks.start_soon(_end_at_once, orders, tasks)
+                tasks.start_soon(_pass_on, orders, service.draining)
+                if control is None:
+                    orders.obey_signals()
+                    _announce(listener)
+                else:
+                    tasks.start_soon(orders.obey_supervisor, control)
+                    control.send(b"r")  # supervisor.py says what it means
+                await answer(http, listener, settings.server, orders)
+        except CozyError as error:  # a task group would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return 128 + orders.signal if orders.signal else 0
+
+
+async def _end_at_once(orders: Orders, tasks: TaskGroup) -> None:
+    await orders.now.wait()
+    tasks.cancel_scope.cancel()
+
+
+async def _pass_on(orders: Orders, draining: Any) -> None:
+    await orders.drain.wait()
+    draining.set()
+
+
+async def answer(app: Any, listener: socket.socket, server: ServerSettings, orders: Orders) -> None:
+    """Answer at a socket with an ASGI application until told to stop, and then what is under way."""
+    import asyncio
+
+    import anyio
+    import hypercorn.asyncio
+    from hypercorn.config import Config
+
+    untyped: Any = hypercorn.asyncio  # its signature's types lack their parameters
+
+    number = listener.detach()
+    config = Config()
+    config.bind = [f"fd://{number}"]
+    config.backlog = BACKLOG
+    config.include_server_header = False
+    config.accesslog = None  # the application has a line of its own for each request
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.graceful_timeout = server.grace_s
+    config.h11_max_incomplete_size = server.max_header_bytes
+    config.h2_max_header_list_size = server.max_header_bytes
+
+    async def told_to_stop() -> None:
+        await orders.drain.wait()
+        # Hypercorn closes connections that have not asked for anything yet: let those of this moment do so,
+        # and leave others to the next process
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().remove_reader(number)
+        await anyio.sleep(ASKING_S)
+
+    async def run() -> None:
+        try:
+            await untyped.serve(app, config, shutdown_trigger=told_to_stop)
+        except Exception:
+            if not orders.now.is_set():  # cancelled while it waits for answers, it stumbles
+                raise
+
+    # in a task of its own: Hypercorn leaves it marked as being cancelled, and all that came after would end
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+
+
+# -- several processes -------------------------------------------------------------------------------------
+
+
+def _supervise(settings: Settings, listener: socket.socket, format_: LogFormat) -> None:
+    from cozy.errors import ConfigError
+
+    if os.name != "posix":
+        raise ConfigError("several workers need a POSIX system", hint="set `server.workers` to 1")
+    import anyio
+
+    from cozy.cli.supervisor import Supervisor
+
+    command = [sys.executable, "-m", "cozy", "serve", "--log-format", format_]
+    command += ["--reload"] if settings.server.watch else []
+    supervisor = Supervisor(
+        listener,
+        command,
+        settings.server.workers,
+        grace_s=settings.server.grace_s,
+        on_ready=lambda: _announce(listener),
+    )
+    sys.exit(anyio.run(supervisor.run))

@@ -1,0 +1,114 @@
+"""What is looked at before the server listens: everything that would make it fail later.
+
+A composition room beside `app.py`: it knows adapters, and nobody imports it but the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio.to_thread
+
+from cozy.app import check_all, open_storage
+from cozy.errors import ConfigError, CozyError, StorageError
+from cozy.ports.identity import User
+from cozy.settings import DEMO_MODEL, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is wrong with an installation; no secret stands in it."""
+
+    problems: list[str] = field(default_factory=list[str])
+    """With any, the server does not start."""
+    warnings: list[str] = field(default_factory=list[str])
+
+
+async def findings(settings: Settings, environ: Mapping[str, str] = os.environ) -> Findings:
+    """Everything that is wrong at once, not only the first."""
+    found = Findings()
+    checked = await anyio.to_thread.run_sync(check_all, settings)
+    if checked.errors:
+        found.problems.append(f"personalities have errors\n{checked.text()}")
+    for look in (_database(settings.database.url), _signing_keys(environ)):
+        try:
+            await look
+        except CozyError as error:
+            found.problems.append(str(error))
+    await _redis(settings, found)
+    _model(settings, environ, found)
+    return found
+
+
+async def _database(url: str) -> None:
+    """Raises StorageError where it cannot be used. A SQLite file need not be there, nor be up to date."""
+    from cozy.storage.database import parse_url
+    from cozy.storage.migrate import current, is_known, unfit
+
+    parsed = parse_url(url)
+    embedded = parsed.get_backend_name() == "sqlite"
+    if embedded and not await anyio.to_thread.run_sync(_is_writable, Path(parsed.database or "")):
+        raise StorageError(
+            "the database cannot be written to", hint="check the owner and mode of its file and folder"
+        )
+    have, _ = await current(url)
+    if embedded and (have is None or is_known(have)):  # the start brings it up to date
+        return
+    if problem := unfit(have):
+        raise problem
+
+
+def _is_writable(path: Path) -> bool:
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    return os.access(nearest, os.W_OK)
+
+
+async def _signing_keys(environ: Mapping[str, str]) -> None:
+    from cozy.adapters.signing_keys import check_environment
+
+    check_environment(environ)
+
+
+async def _redis(settings: Settings, found: Findings) -> None:
+    if not settings.redis.url:
+        if settings.server.workers > 1:
+            found.warnings.append(
+                f"without `redis.url` each of the {settings.server.workers} processes counts requests for "
+                "itself: together they let through that many times the limits"
+            )
+        return
+    from cozy.adapters.redis_client import REDIS_ERRORS, ping
+
+    try:
+        await ping(settings.redis.url)
+    except ConfigError as error:
+        found.problems.append(str(error))
+    except REDIS_ERRORS as error:
+        found.warnings.append(
+            f"redis does not answer ({type(error).__name__}): until it does, each process counts for itself"
+        )
+
+
+def _model(settings: Settings, environ: Mapping[str, str], found: Findings) -> None:
+    default = settings.model.default
+    provider = settings.providers.get(default.partition("/")[0])
+    if default == DEMO_MODEL:
+        found.warnings.append("no model server is configured: the demo model answers")
+    elif provider and provider.api_key_env and not environ.get(provider.api_key_env):
+        found.warnings.append(f"`{provider.api_key_env}` is not set: `{default}` may refuse to answer")
+
+
+async def first_admin(settings: Settings) -> tuple[User, str] | None:
+    """An admin and a key, where the installation has none yet. Raises StorageError."""
+    from cozy.adapters.demo_llm import DemoLLM
+    from cozy.adapters.identity import open_identity
+    from cozy.adapters.memory_limits import MemoryLimits
+
+    async with (
+        open_storage(settings, DemoLLM()) as stored,
+        open_identity(stored.database, settings.auth, MemoryLimits()) as identity,
+    ):
+        return await identity.first_admin()

@@ -1,0 +1,148 @@
+"""`cozy serve` as one process: how it starts, what it refuses, how it stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from cozy.cli.serve import bound
+from cozy.errors import ConfigError
+from cozy.settings import ServerSettings
+from tests.cli.serving import Stream, get, running, until
+from tests.cli.terminal import cozy
+
+TINY = ["-m", "tests.cli.tiny_server"]
+SERVE = ["-m", "cozy", "serve", "--port", "0"]
+
+
+# -- the server itself -------------------------------------------------------------------------------------
+
+
+def test_a_running_stream_is_heard_to_its_end_and_nobody_new_is_let_in(tmp_path: Path) -> None:
+    with running(TINY, tmp_path) as server:
+        port = server.port
+        stream = Stream(port, "/stream?s=1")
+        stream.read_until("word")
+        server.tell(signal.SIGTERM)
+        server.said("stopping when answers under way have ended")
+        with pytest.raises(ConnectionRefusedError):
+            until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is not None)
+        assert "end of" in stream.rest()
+        assert server.end() == 0
+
+
+def test_an_idle_connection_does_not_hold_the_stop_up(tmp_path: Path) -> None:
+    with (
+        running(TINY, tmp_path, GRACE_S="20") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as idle,
+    ):
+        idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"200" in idle.recv(1000)
+        began = time.monotonic()
+        server.tell(signal.SIGINT)
+        assert server.end() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
+    with running(TINY, tmp_path, GRACE_S="0.3") as server:
+        stream = Stream(server.port, "/stream?s=20")
+        stream.read_until("word")
+        server.tell(signal.SIGTERM)
+        assert server.end() == 0
+        assert "end of" not in stream.rest()
+
+
+def test_a_second_signal_stops_it_at_once(tmp_path: Path) -> None:
+    with running(TINY, tmp_path) as server:
+        stream = Stream(server.port, "/stream?s=20")
+        stream.read_until("word")
+        server.tell(signal.SIGTERM)
+        server.said("stopping when answers")
+        began = time.monotonic()
+        server.tell(signal.SIGINT)
+        assert server.end() == 128 + signal.SIGINT
+        assert time.monotonic() - began < 4
+        assert "end of" not in stream.rest()
+
+
+def test_its_answers_do_not_tell_what_serves_them(tmp_path: Path) -> None:
+    with running(TINY, tmp_path) as server:
+        head = get(server.port, "/").partition("\r\n\r\n")[0].lower()
+        assert "hypercorn" not in head
+        assert "server:" not in head
+
+
+# -- where it listens --------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_is_an_error_with_a_hint() -> None:
+    with bound(ServerSettings(port=0)) as first, pytest.raises(ConfigError) as caught:
+        bound(ServerSettings(port=first.getsockname()[1]))
+    assert "already in use" in caught.value.message
+    assert "--port" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.1"])
+def test_an_address_that_is_not_of_this_machine_is_an_error(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"server\.host|cannot listen"):
+        bound(ServerSettings(host=host, port=0))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_a_port_that_the_system_picks_is_free(host: str) -> None:
+    with bound(ServerSettings(host=host, port=0)) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+# -- `cozy serve` ------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_wrong_is_told_before_it_listens(tmp_path: Path) -> None:
+    (tmp_path / "personalities").mkdir()
+    (tmp_path / "personalities" / "mia.yaml").write_text("id: mia\nname: Mia\npipeline: standrad\n")
+    told = cozy(
+        tmp_path,
+        "serve",
+        "--port",
+        "0",
+        COZY_DATABASE_URL="postgresql://ada:hunter2@127.0.0.1:1/cozy",
+        COZY_JWT_KEYS="one=short-secret-hunter3",
+        COZY_REDIS_URL="redis://:hunter4@127.0.0.1:1/0",
+    )
+    assert told.code == 1
+    assert "personalities have errors" in told.err
+    assert "did you mean `standard`?" in told.err
+    assert "the database is away" in told.err
+    assert "COZY_JWT_KEYS" in told.err
+    assert "warning: redis does not answer" in told.err
+    assert "hunter" not in told.err + told.out
+    assert "listening" not in told.err
+
+
+def test_a_first_start_shows_a_key_once_and_logs_it_never(tmp_path: Path) -> None:
+    with running([*SERVE, "--log-format", "json"], tmp_path) as server:
+        port = server.port
+        key = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
+        assert f"http://127.0.0.1:{port}/v1" in "".join(server.err)
+        assert '"status":"ok"' in get(port, "/health/live").replace(" ", "")
+        server.tell(signal.SIGTERM)
+        assert server.end() == 0
+        assert all(key not in line for line in server.out)
+        assert all(json.loads(line)["level"] for line in server.out)
+    with running(SERVE, tmp_path) as again:
+        assert again.port
+        assert "OPENAI_API_KEY" not in "".join(again.err)
+
+
+def test_several_workers_answer_and_stop(tmp_path: Path) -> None:
+    with running([*SERVE, "--workers", "2", "--log-format", "text"], tmp_path) as server:
+        assert '"status"' in get(server.port, "/health/live")
+        assert "".join(server.err).count("export OPENAI_API_KEY=") == 1
+        server.tell(signal.SIGTERM)
+        assert server.end() == 0

@@ -1,0 +1,88 @@
+"""What is looked at before the server listens."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cozy.settings import Settings, load_settings
+from cozy.startup import findings, first_admin
+
+
+def settings(folder: Path, **environ: str) -> Settings:
+    return load_settings(folder, environ)
+
+
+async def test_an_empty_folder_is_ready_but_for_a_model_server(tmp_path: Path) -> None:
+    found = await findings(settings(tmp_path), {})
+    assert found.problems == []
+    assert found.warnings == ["no model server is configured: the demo model answers"]
+
+
+async def test_a_database_without_tables_is_a_problem_where_nobody_makes_them(
+    empty_url: str, tmp_path: Path
+) -> None:
+    found = await findings(settings(tmp_path, COZY_DATABASE_URL=empty_url), {})
+    if empty_url.startswith("sqlite"):
+        assert found.problems == []
+    else:
+        assert len(found.problems) == 1
+        assert "cozy db upgrade" in found.problems[0]
+
+
+async def test_a_migrated_database_is_fine(database_url: str, tmp_path: Path) -> None:
+    assert (await findings(settings(tmp_path, COZY_DATABASE_URL=database_url), {})).problems == []
+
+
+async def test_a_database_of_a_later_version_is_a_problem(sqlite_url: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    (problem,) = (await findings(settings(tmp_path, COZY_DATABASE_URL=sqlite_url), {})).problems
+    assert "later version of Cozy" in problem
+
+
+async def test_an_older_embedded_database_is_none(sqlite_url: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    assert (await findings(settings(tmp_path, COZY_DATABASE_URL=sqlite_url), {})).problems == []
+
+
+async def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "cozy.db").write_text("this is no database, but long enough to be taken for one " * 20)
+    found = await findings(settings(tmp_path, COZY_DATABASE_URL=f"sqlite:///{tmp_path}/cozy.db"), {})
+    assert any("not a SQLite database" in problem for problem in found.problems)
+
+
+async def test_redis_that_is_away_is_a_warning_without_its_password(tmp_path: Path) -> None:
+    found = await findings(settings(tmp_path, COZY_REDIS_URL="redis://:hunter2@127.0.0.1:1/0"), {})
+    assert found.problems == []
+    assert any(words.startswith("redis does not answer") for words in found.warnings)
+    assert "hunter2" not in str(found)
+
+
+async def test_redis_that_answers_is_none(tmp_path: Path, redis_url: str) -> None:
+    found = await findings(settings(tmp_path, COZY_REDIS_URL=redis_url, COZY_SERVER_WORKERS="4"), {})
+    assert not any("redis" in words for words in found.warnings)
+
+
+async def test_several_processes_without_redis_are_warned_of(tmp_path: Path) -> None:
+    found = await findings(settings(tmp_path, COZY_SERVER_WORKERS="4"), {})
+    assert any("each of the 4 processes counts requests for itself" in words for words in found.warnings)
+
+
+@pytest.mark.parametrize(("environ", "warned"), [({}, True), ({"OPENAI_API_KEY": "k"}, False)])
+async def test_a_key_that_is_missing_is_warned_of(
+    tmp_path: Path, environ: dict[str, str], warned: bool
+) -> None:
+    found = await findings(settings(tmp_path, COZY_MODEL_DEFAULT="openai/gpt-4.1-mini"), environ)
+    assert any("`OPENAI_API_KEY` is not set" in words for words in found.warnings) == warned
+
+
+async def test_the_first_admin_is_made_once(tmp_path: Path) -> None:
+    made = await first_admin(settings(tmp_path))
+    assert made is not None
+    assert made[0].role == "admin"
+    assert await first_admin(settings(tmp_path)) is None
