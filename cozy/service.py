@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
+import anyio.to_thread
 
 from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.adapters.health_checks import (
@@ -21,7 +22,7 @@ from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_sessions import SqlSessions
 from cozy.adapters.sql_signals import SqlSignals
 from cozy.app import App, open_app
-from cozy.engine.watcher import Reloader
+from cozy.engine.watcher import Reloader, stamps
 from cozy.interfaces.http.app import Extension
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import IdentityAdmin
@@ -38,15 +39,15 @@ async def open_service(
 
     Raises what `open_app` and `open_identity` raise.
     """
+    folders = (*settings.paths.personalities, *settings.paths.pipelines)
+    before = await anyio.to_thread.run_sync(stamps, folders)
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(settings))
         limits, checks = await _limits(settings, stack)
         identity: IdentityAdmin = await stack.enter_async_context(
             open_identity(app.database, settings.auth, limits, redis=settings.redis, passwords=passwords)
         )
-        reloader = Reloader(
-            app.reload, SqlSignals(app.database), (*settings.paths.personalities, *settings.paths.pipelines)
-        )
+        reloader = Reloader(app.reload, SqlSignals(app.database), folders, before)
         following = await stack.enter_async_context(anyio.create_task_group())
         following.start_soon(reloader.follow_signals)
         if settings.server.watch:

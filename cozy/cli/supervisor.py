@@ -25,7 +25,7 @@ READY = b"r"
 QUICK_S = 5.0
 """A child that lives no longer has not got over its start."""
 MOST_QUICK = 5
-"""After so many quick deaths in a row there is no sense in another try."""
+"""After so many quick deaths in a row, and with no other that answers, there is no sense in another try."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 START_S = 60.0
 """How long a child may take until it answers, at a rolling restart."""
@@ -68,6 +68,7 @@ class Supervisor:
         grace_s: float,
         on_ready: Callable[[], object],
         quick_s: float = QUICK_S,
+        longest_pause_s: float = LONGEST_PAUSE_S,
         leaving_s: float = LEAVING_S,
     ) -> None:
         self._listener = listener
@@ -75,6 +76,7 @@ class Supervisor:
         self._patience_s = grace_s + leaving_s
         self._on_ready = on_ready
         self._quick_s = quick_s
+        self._longest_pause_s = longest_pause_s
         self._slots: list[Child | None] = [None] * workers
         self._alive: set[Child] = set()
         """Those of the slots, and those on their way out."""
@@ -145,13 +147,14 @@ class Supervisor:
                     continue
                 quick = quick + 1 if anyio.current_time() - child.started < self._quick_s else 0
                 fields = {"child": child.pid, "exit_code": child.process.returncode, "attempts": quick}
-                if quick >= MOST_QUICK:
+                # others that answer go on: the fault may be a file that is being mended
+                if quick >= MOST_QUICK and not any(other.ready.is_set() for other in self._alive):
                     _log.critical("children die as soon as they start: giving up", extra=fields)
                     self._code = 1
                     self._stopping.set()
                     return
                 _log.error("a child died: another takes its place", extra=fields)
-                with anyio.move_on_after(min(FIRST_PAUSE_S * 2**quick, LONGEST_PAUSE_S)):
+                with anyio.move_on_after(min(FIRST_PAUSE_S * 2 ** min(quick, 10), self._longest_pause_s)):
                     await self._stopping.wait()
                     return
                 child = self._slots[slot] = await self._start(tasks)

@@ -32,17 +32,22 @@ Stamps = Mapping[str, tuple[int, int]]
 class Reloader:
     """One at a time; a file with errors leaves the last good personalities in use.
 
-    `read` reads them all and swaps them where there are no errors, as `App.reload` does.
+    `read` reads them all and swaps them where there are no errors, as `App.reload` does. `before` are the
+    stamps of the files before they were read for the first time: what changed while the process started is seen.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[CheckResult]], signals: Signals, folders: Sequence[Path]
+        self,
+        read: Callable[[], Awaitable[CheckResult]],
+        signals: Signals,
+        folders: Sequence[Path],
+        before: Stamps | None = None,
     ) -> None:
         self.state = ReloadState(Reload(datetime.now(UTC)))
         self._read = read
         self._signals = signals
         self._folders = tuple(folders)
-        self._stamps = stamps(self._folders)
+        self._stamps = stamps(self._folders) if before is None else before
         self._raised: int | None = None
         """How often the signal has been raised, as far as this process has followed."""
         self._lock = anyio.Lock()
@@ -80,7 +85,7 @@ class Reloader:
             try:
                 async with self._lock:
                     raised = (await self._signals.counts()).get(SIGNAL, 0)
-                    if self._raised is not None and raised > self._raised:
+                    if await self._is_news(raised):
                         await self._reload_or_tell()
                     self._raised = raised
                 told = False
@@ -89,6 +94,12 @@ class Reloader:
                     _log.warning("the signals cannot be read", extra={"code": error.code})
                 told = True
             await anyio.sleep(ask_s)
+
+    async def _is_news(self, raised: int) -> bool:
+        if self._raised is not None:
+            return raised > self._raised
+        # the first look: it may have been raised after the files were read
+        return raised > 0 and await self._look() != self._stamps
 
     async def _look(self) -> Stamps:
         return await anyio.to_thread.run_sync(stamps, self._folders)

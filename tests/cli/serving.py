@@ -95,9 +95,13 @@ def running(command: Sequence[str], folder: Path, **environ: str) -> Iterator[Ru
 class Stream:
     """An answer under way."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, *, method: str = "GET", key: str = "", body: str = "") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        lines = [f"{method} {path} HTTP/1.1", "host: x", "connection: close"]
+        lines += [f"authorization: Bearer {key}"] if key else []
+        if method != "GET":
+            lines += ["content-type: application/json", f"content-length: {len(body.encode())}"]
+        self._socket.sendall("\r\n".join([*lines, "", body]).encode())
         self.text = ""
 
     def read_until(self, words: str) -> None:

@@ -146,3 +146,57 @@ def test_several_workers_answer_and_stop(tmp_path: Path) -> None:
         assert "".join(server.err).count("export OPENAI_API_KEY=") == 1
         server.tell(signal.SIGTERM)
         assert server.end() == 0
+
+
+def test_every_worker_follows_a_reload_that_one_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "personalities").mkdir()
+    mia = tmp_path / "personalities" / "mia.yaml"
+    with running([*SERVE, "--workers", "2", "--log-format", "json"], tmp_path) as server:
+        port = server.port
+        key = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
+
+        def reload() -> str:
+            return Stream(port, "/v1/personalities/reload", method="POST", key=key).rest()
+
+        def conditions() -> set[str]:
+            # several connections, so that each worker answers some
+            told = [get(port, "/health").rpartition("\r\n\r\n")[2] for _ in range(12)]
+            return {
+                next(d["status"] for d in body["dependencies"] if d["name"] == "personalities")
+                for body in (json.loads(text[text.index("{") : text.rindex("}") + 1]) for text in told)
+            }
+
+        mia.write_text("id: mia\nname: Mia\npipeline: standrad\n")
+        assert "did you mean `standard`?" in reload()
+        until(lambda: conditions() == {"degraded"}, 5)
+        assert '"default"' in Stream(port, "/v1/models", key=key).rest(), "the last good ones are in use"
+        mia.write_text("id: mia\nname: Mia\nprompt: You are Mia.\npipeline: standard\n")
+        reload()
+        until(lambda: conditions() == {"ok"}, 5)
+        assert all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8))
+        server.tell(signal.SIGTERM)
+        assert server.end() == 0
+        told = [json.loads(line) for line in server.out]
+    assert {tuple(line["codes"]) for line in told if line["logger"] == "cozy.reload" and "codes" in line}
+    assert not any("standrad" in line or key in line for line in server.out)
+
+
+def test_a_turn_under_way_is_heard_to_its_end_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
+    with running([*SERVE, "--log-format", "text"], tmp_path) as server:
+        port = server.port
+        key = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
+        body = json.dumps(
+            {
+                "model": "default",
+                "stream": True,
+                "messages": [{"role": "user", "content": "tell me a long story about whiskerina"}],
+            }
+        )
+        stream = Stream(port, "/v1/chat/completions", method="POST", key=key, body=body)
+        stream.read_until("data: ")
+        server.tell(signal.SIGTERM)
+        assert "data: [DONE]" in stream.rest()
+        assert server.end() == 0
+    told = [line for line in server.err if line[:2].isdigit()]  # the log's lines begin with a time
+    assert told
+    assert not any("whiskerina" in line.lower() or key in line for line in told)

@@ -157,6 +157,20 @@ def test_children_that_die_at_their_start_are_given_up(tmp_path: Path) -> None:
         assert "exit_code=7" in server.said("giving up")
 
 
+def test_one_that_cannot_be_replaced_leaves_the_others_at_work(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    with running(TINY, tmp_path, WORKERS="2", DIES_AT_START=str(broken), QUICK_S="60") as server:
+        victim, *others = pids(server.port, 2)
+        broken.touch()
+        os.kill(victim, signal.SIGKILL)
+        server.said("attempts=6")
+        assert pids(server.port, 1) == set(others)
+        broken.unlink()
+        assert pids(server.port, 2) > set(others)
+        server.tell(signal.SIGTERM)
+        assert server.end() == 0
+
+
 def test_a_new_child_that_does_not_start_leaves_the_old_ones(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     with running(TINY, tmp_path, WORKERS="2", DIES_AT_START=str(broken)) as server:

@@ -75,6 +75,7 @@ def main() -> int:
         grace_s=SETTINGS.grace_s,
         on_ready=lambda: print(f"listening on {address_of(listener)}", file=sys.stderr, flush=True),
         quick_s=float(os.environ.get("QUICK_S", "0.2")),
+        longest_pause_s=0.2,
         leaving_s=1,
     )
     return anyio.run(supervisor.run)

@@ -14,7 +14,7 @@ import pytest
 from cozy.dsl.check import CheckResult, check
 from cozy.dsl.project import Sources, read_project
 from cozy.dsl.world import World
-from cozy.engine.watcher import Reloader
+from cozy.engine.watcher import Reloader, stamps
 from cozy.errors import StorageError
 
 GOOD = """\
@@ -166,6 +166,21 @@ async def test_a_signal_from_before_the_start_means_nothing(place: Place, signal
         assert place.read_count == 0
         signals.kept = {"reload": 8}
         await until(lambda: place.read_count == 1)
+
+
+async def test_a_signal_that_was_raised_while_a_process_started_is_followed(
+    place: Place, signals: Counts
+) -> None:
+    before = stamps([place.folder])
+    place.write(GOOD + "# changed after it was read\n")
+    signals.kept = {"reload": 1}
+    place.reloader = Reloader(place.read, signals, [place.folder], before)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place.reloader.follow_signals, QUICK_S)
+        await until(lambda: place.read_count == 1)
+        await anyio.sleep(QUICK_S * 5)
+        assert place.read_count == 1
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_database_that_is_away_is_told_once_and_followed_again(
