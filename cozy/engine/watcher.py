@@ -33,7 +33,7 @@ class Reloader:
     """One at a time; a file with errors leaves the last good personalities in use.
 
     `read` reads them all and swaps them where there are no errors, as `App.reload` does. `before` are the
-    stamps of the files before they were read for the first time: what changed while the process started is seen.
+    stamps of the files before they were first read: what changed while the process started is seen.
     """
 
     def __init__(
