@@ -15,6 +15,10 @@ from pydantic_core import PydanticUndefined
 from cozy import cli, events
 from cozy.dsl.explain import explanations
 from cozy.dsl.spec import PersonalitySpec, PipelineSpec
+from cozy.interfaces.http.app import endpoints
+from cozy.interfaces.http.chat import Chat
+from cozy.interfaces.http.metrics import Metrics
+from cozy.service import extensions
 from cozy.settings import KNOWN_PROVIDERS, ProviderSettings, Settings
 from cozy.stages.base import StageSettings
 from cozy.stages.model import ModelSettings
@@ -34,7 +38,23 @@ def pages() -> Mapping[str, str]:
         "events.md": "\n".join(event_page()),
         "commands.md": "\n".join(commands()),
         "diagnostics.md": "\n".join(diagnostics()),
+        "http.md": "\n".join(http()),
     }
+
+
+def http() -> Iterator[str]:
+    yield NOTE
+    yield "# HTTP routes\n"
+    yield "`GET /openapi.json` has every body and answer, `GET /docs` shows it as a page."
+    yield "Who may call: `anyone`, or a bearer whose key or token has that scope.\n"
+    declared = endpoints(Chat.complete, Metrics(), extensions())  # pyright: ignore[reportArgumentType]
+    for tag in dict.fromkeys(e.tag for e in declared):
+        yield f"## {tag}\n"
+        yield "| | | who | |\n|---|---|---|---|"
+        for e in declared:
+            if e.tag == tag:
+                yield f"| {e.method} | `{e.path}` | {e.access} | {e.summary} |"
+        yield ""
 
 
 def stages() -> Iterator[str]:

@@ -172,7 +172,9 @@ def measure(name: str, pid: int, port: int, bodies: list[bytes], key: str, count
     cpu = (cpu_s(pid) - before) / count
     took.sort()
     p50, p99 = took[len(took) // 2] * 1e3, took[int(len(took) * 0.99)] * 1e3
-    print(f"{name:34} {count / seconds:7.0f}/s  CPU {cpu * 1e6:6.0f} us  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms")
+    print(
+        f"{name:34} {count / seconds:7.0f}/s  CPU {cpu * 1e6:6.0f} us  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms"
+    )
     return cpu
 
 
