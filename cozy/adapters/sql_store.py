@@ -28,7 +28,6 @@ from cozy.storage.schema import utc_now
 from cozy.storage.tables import messages, outbox, sessions, turn_requests, users
 from cozy.turn import Message, SessionId, TurnId, UserId
 
-_NO_TURN = TurnId(UUID(int=0))
 _DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 
 _OWNED = (
@@ -67,10 +66,7 @@ _LAST = (
     exists(select(sessions.c.id).where(*_OWNED)),
 )
 _HISTORY = (
-    select(*MESSAGE_COLUMNS)
-    .where(*_LAST, messages.c.turn_id != bindparam("without"))
-    .order_by(messages.c.position.desc())
-    .limit(bindparam("limit"))
+    select(*MESSAGE_COLUMNS).where(*_LAST).order_by(messages.c.position.desc()).limit(bindparam("limit"))
 )
 _alive = messages.alias("alive")
 _IN_SESSION = (_alive.c.session_id == bindparam("session"), _alive.c.deleted_at.is_(None))
@@ -82,7 +78,8 @@ _ASKED_AT = (
         *_IN_SESSION, _alive.c.role == "user", _alive.c.position <= _BEGINNING
     )
 ).scalar_subquery()
-_HISTORY_BEFORE = _HISTORY.where(messages.c.position < func.coalesce(_ASKED_AT, sys.maxsize))
+_HISTORY_WITHOUT = _HISTORY.where(messages.c.turn_id.not_in(bindparam("without", expanding=True)))
+_HISTORY_BEFORE = _HISTORY_WITHOUT.where(messages.c.position < func.coalesce(_ASKED_AT, sys.maxsize))
 _TURN = (
     select(*MESSAGE_COLUMNS, messages.c.metadata)
     .where(messages.c.turn_id == bindparam("turn"), messages.c.user_id == bindparam("user"))
@@ -227,54 +224,31 @@ class SqlStore:
         without: TurnId | None = None,
         before: TurnId | None = None,
     ) -> Sequence[Message]:
-        values = {"without": without or _NO_TURN}
-        if before is None:
-            rows = await self._last(_HISTORY, user_id, session_id, limit, values)
-        else:
+        def work(connection: Connection) -> Sequence[Sequence[Any]]:
+            values: dict[str, Any] = {"session": session_id, "user": user_id, "limit": max(limit, 0)}
+            if without is None and before is None:
+                return _last(connection, _HISTORY, values)
+            values["without"] = [turn for turn, _ in _attempts(connection, user_id, without)]
             values["before"] = before
-            rows = await self._last(_HISTORY_BEFORE, user_id, session_id, limit, values)
-        last = [message_of(*row) for row in rows]
+            return _last(connection, _HISTORY_BEFORE if before else _HISTORY_WITHOUT, values)
+
+        last = [message_of(*row) for row in await self.database.read(work)]
         start = 0
         while start < len(last) and last[start].role == "tool":  # its call was cut off
             start += 1
         return last[start:]
 
     async def rounds(self, user_id: UserId, turn_id: TurnId) -> Sequence[Message]:
-        def work(connection: Connection) -> list[Message]:
-            found: list[Message] = []
-            turn, seen = turn_id, set[TurnId]()
-            while turn is not None and turn not in seen:
-                seen.add(turn)
-                said, turn = _said_in(connection, user_id, turn)
-                found = [m for m in said if m.tool_calls or m.role == "tool"] + found
-            return found
-
-        return await self.database.read(work)
+        found = await self.database.read(lambda connection: _attempts(connection, user_id, turn_id))
+        return [m for _, said in reversed(found) for m in said if m.tool_calls or m.role == "tool"]
 
     async def messages(
         self, user_id: UserId, session_id: SessionId, *, limit: int | None = None
     ) -> Sequence[StoredMessage]:
-        count = sys.maxsize if limit is None else limit
-        return [stored_message(row) for row in await self._last(_MESSAGES, user_id, session_id, count, {})]
-
-    async def _last(
-        self,
-        statement: Executable,
-        user_id: UserId,
-        session_id: SessionId,
-        limit: int,
-        values: Mapping[str, Any],
-    ) -> Sequence[Sequence[Any]]:
-        """What `statement` gives newest first, oldest first; no rows may mean that there is no session."""
-        values = {"session": session_id, "user": user_id, "limit": max(limit, 0), **values}
-
-        def work(connection: Connection) -> Sequence[Sequence[Any]]:
-            rows = connection.execute(statement, values).all()
-            if not rows:
-                _session(connection, user_id, session_id)
-            return rows[::-1]
-
-        return await self.database.read(work)
+        count = sys.maxsize if limit is None else max(limit, 0)
+        values = {"session": session_id, "user": user_id, "limit": count}
+        rows = await self.database.read(lambda connection: _last(connection, _MESSAGES, values))
+        return [stored_message(row) for row in rows]
 
     async def summary(self, user_id: UserId, session_id: SessionId) -> str:
         session = await self.session(user_id, session_id)
@@ -318,8 +292,11 @@ class SqlStore:
         if not rows:
             return
         if record.retry_of is not None:
-            turn = {"session": record.session_id, "turn": record.retry_of, "now": now}
-            gone = connection.execute(_RETRACT, turn).rowcount
+            # those before it, too, where they came to nothing
+            gone = 0
+            for turn, _ in _attempts(connection, record.user_id, record.retry_of):
+                replaced = {"session": record.session_id, "turn": turn, "now": now}
+                gone += connection.execute(_RETRACT, replaced).rowcount
             connection.execute(_UNCOUNT, {"session": record.session_id, "count": gone})
         placed = [row | {"position": end - len(rows) + place} for place, row in enumerate(rows)]
         if len(connection.execute(_INSERT_MESSAGES[self.database.dialect], placed).all()) < len(rows):
@@ -331,6 +308,27 @@ def _session(connection: Connection, user_id: UserId, session_id: SessionId) -> 
     if row is None:
         raise NotFound("session", session_id)
     return Session(*row)
+
+
+def _last(
+    connection: Connection, statement: Executable, values: Mapping[str, Any]
+) -> Sequence[Sequence[Any]]:
+    """What `statement` gives newest first, oldest first; no rows may mean that there is no session."""
+    rows = connection.execute(statement, values).all()
+    if not rows:
+        _session(connection, values["user"], values["session"])
+    return rows[::-1]
+
+
+def _attempts(
+    connection: Connection, user_id: UserId, turn_id: TurnId | None
+) -> list[tuple[TurnId, list[Message]]]:
+    """A turn with its messages, then the one that it said again, and so on to the first."""
+    found: dict[TurnId, list[Message]] = {}
+    turn = turn_id
+    while turn is not None and turn not in found:
+        found[turn], turn = _said_in(connection, user_id, turn)
+    return list(found.items())
 
 
 def _said_in(connection: Connection, user_id: UserId, turn_id: TurnId) -> tuple[list[Message], TurnId | None]:

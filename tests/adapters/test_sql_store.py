@@ -401,11 +401,11 @@ async def test_the_history_goes_by_the_partial_index_and_does_not_sort(
     values = {
         "session": session.id,
         "user": session.user_id,
-        "without": TurnId(UUID(int=0)),
+        "without": [TurnId(uuid4()), TurnId(uuid4())],
+        "before": TurnId(uuid4()),
         "limit": 20,
     }
-    values["before"] = TurnId(uuid4())
-    for statement in (module._HISTORY, module._HISTORY_BEFORE, module._MESSAGES):
+    for statement in (module._HISTORY, module._HISTORY_WITHOUT, module._HISTORY_BEFORE, module._MESSAGES):
         plan = await store.database.write(lambda c, statement=statement: plan_of(c, statement, values))
         assert "ix_messages_alive" in plan
         assert "B-TREE" not in plan
@@ -474,6 +474,21 @@ async def test_a_turn_said_again_replaces_the_one_before(store: SqlStore, sessio
     assert positions == sorted(positions)
     after = await store.session(session.user_id, session.id)
     assert (after.message_count, after.total_tokens) == (4, 35)
+
+
+async def test_a_turn_said_again_replaces_attempts_that_came_to_nothing_too(
+    store: SqlStore, session: Session
+) -> None:
+    first = turn(session, "q", "half", status="failed")
+    nothing = turn(session, "q", status="failed", metadata={"retry_of": str(first.turn_id)})
+    await store.save_turn(turn(session, "before", "that"))
+    for record in (first, nothing):
+        await store.save_turn(record)
+    assert await texts(store, session, without=nothing.turn_id) == ["before", "that"]
+    last = {"retry_of": str(nothing.turn_id)}
+    await store.save_turn(turn(session, "q", "whole", metadata=last, retry_of=nothing.turn_id))
+    assert await texts(store, session) == ["before", "that", "q", "whole"]
+    assert (await store.session(session.user_id, session.id)).message_count == 4
 
 
 async def test_only_the_session_s_own_turns_can_be_replaced(store: SqlStore, session: Session) -> None:
