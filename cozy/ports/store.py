@@ -118,8 +118,9 @@ class Store(Protocol):
         """The last `limit` messages at most, oldest first, never starting between a call and its result.
 
         Failed and interrupted turns are in it: what the user said, and what was spoken. `without` leaves
-        out the turn that is being said again, and those that it said again itself. `before` ends it ahead of the user's message that
-        this turn belongs to: a turn that resumes another has none of its own.
+        out the turn that is being said again, and those that it said again itself. `before` ends
+        it ahead of the user's message that this turn belongs to: a turn that resumes another has none
+        of its own.
         """
         ...
 

@@ -43,7 +43,7 @@ def test_what_a_client_writes_is_never_believed_without_a_trusted_proxy(forwarde
     ],
 )
 def test_a_request_id_of_the_clients_is_kept_where_it_is_a_plain_word(sent: bytes, kept: bool) -> None:
-    scope = {"headers": [(b"x-request-id", sent)], "client": ("9.9.9.9", 1)}
+    scope = {"headers": [(b"x-request-id", sent)], "client": ("9.9.9.9", 1), "http_version": "1.1"}
     begun = begin_exchange(scope, ())
     assert (begun.request_id == sent.decode("latin-1")) is kept
     assert kept or begun.request_id.startswith("req_")
