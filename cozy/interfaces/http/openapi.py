@@ -74,6 +74,12 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
+def _operation_id(e: Endpoint) -> str:
+    """A word for a route; a path that ends with a slash is another path."""
+    word = re.sub(r"[^a-z0-9]+", "_", e.path.lower()).strip("_")
+    return f"{e.method.lower()}_{word}" + ("_" if word and e.path.endswith("/") else "")
+
+
 class _Writer:
     def __init__(self, refs: Mapping[Any, Any], schemas: Mapping[str, Any]) -> None:
         self._refs, self._schemas = refs, schemas
@@ -84,7 +90,7 @@ class _Writer:
             for name in _PARAMETER.findall(e.path)
         ]
         operation: dict[str, Any] = {
-            "operationId": f"{e.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', e.path.lower()).strip('_')}",
+            "operationId": _operation_id(e),
             "summary": e.summary,
             "tags": [e.tag],
             "parameters": parameters + self._query(e.query),

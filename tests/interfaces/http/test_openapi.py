@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from typing import Any
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from cozy.interfaces.http.app import endpoints
+from cozy.interfaces.http.chat import Chat
+from cozy.interfaces.http.metrics import Metrics
+from cozy.interfaces.http.openapi import document
+from cozy.service import extensions
+
+
+def described() -> dict[str, Any]:
+    return document(endpoints(Chat.complete, Metrics(), extensions()))  # pyright: ignore[reportArgumentType]
+
+
+def test_the_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(described()).validate()
+
+
+def test_every_operation_has_a_name_of_its_own_and_a_summary() -> None:
+    operations = [o for methods in described()["paths"].values() for o in methods.values()]
+    names = [o["operationId"] for o in operations]
+    assert len(names) == len(set(names))
+    assert all(o["summary"] for o in operations)
