@@ -167,7 +167,9 @@ class SqlIdentity:
     # one's own account
 
     async def user(self, user_id: UserId) -> User:
-        return (await self._account(user_id)).user
+        return await self._database.read(
+            lambda connection: users.account_of(connection, user_id, whole=True).user
+        )
 
     async def change_user(self, user_id: UserId, change: UserChange) -> User:
         return await self._database.write(lambda connection: users.change_user(connection, user_id, change))
@@ -246,11 +248,10 @@ class SqlIdentity:
 
     async def find_user(self, name: str) -> User:
         account = await self._named(name)
-        if account is None and (user_id := rules.id_in(name)) is not None:
-            return await self.user(UserId(user_id))
-        if account is None:
+        user_id = account.user.id if account else rules.id_in(name)
+        if user_id is None:
             raise NotFound("user", str(name)[: rules.LONGEST_EMAIL])
-        return account.user
+        return await self.user(UserId(user_id))
 
     async def users(self, *, limit: int = 50, offset: int = 0) -> Sequence[User]:
         return await self._database.read(lambda connection: users.page_of_users(connection, limit, offset))
@@ -360,4 +361,4 @@ def _logged_in(
     if rehashed is not None and account.password_hash == seen.password_hash:
         values["password_hash"] = rehashed
     users.set_values(connection, user_id, values)
-    return users.account_of(connection, user_id)
+    return users.account_of(connection, user_id, whole=True)

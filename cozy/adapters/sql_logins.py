@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, selec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cozy.adapters.jwt_tokens import Claims
-from cozy.adapters.sql_users import BY_ID, Account, account
+from cozy.adapters.sql_users import BY_ID, Account, account, account_of
 from cozy.storage.tables import refresh_tokens, revoked_tokens
 from cozy.turn import UserId
 
@@ -87,7 +87,7 @@ def use_refresh(connection: Connection, claims: Claims, now: datetime, until: da
     if standing.problem:
         return standing
     if connection.execute(_USE, {"token": claims.id, "now": now}).rowcount:
-        return standing
+        return Standing(account_of(connection, claims.user_id, whole=True))
     row = connection.execute(_USED_AT, {"token": claims.id}).first()
     if row is None:
         return Standing(standing.account, "unknown")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cozy.adapters.account_rules import label, merged
@@ -22,7 +22,7 @@ from cozy.turn import UserId
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSERT = {"sqlite": sqlite.insert(users), "postgresql": postgresql.insert(users)}
 
-COLUMNS = (
+WHOLE = (
     users.c.id,
     users.c.username,
     users.c.email,
@@ -39,7 +39,13 @@ COLUMNS = (
     users.c.totp_step,
     users.c.tokens_since,
 )
+COLUMNS = tuple(
+    null().label(column.name) if column in (users.c.profile, users.c.preferences) else column
+    for column in WHOLE
+)
+"""Without what users say of themselves: a picture may be among it, and who asks is read for each request."""
 BY_ID = select(*COLUMNS).where(users.c.id == bindparam("user"))
+_WHOLE_BY_ID = select(*WHOLE).where(users.c.id == bindparam("user"))
 _NAMED = select(*COLUMNS).where(
     or_(
         users.c.username == bindparam("typed"),
@@ -78,7 +84,7 @@ class Account:
 
 
 def account(row: Sequence[Any]) -> Account:
-    """From a row of COLUMNS."""
+    """From a row of COLUMNS, or of WHOLE."""
     id_, username, email, role, status, display_name, profile, preferences, totp_since, created, seen = row[
         :11
     ]
@@ -89,8 +95,8 @@ def account(row: Sequence[Any]) -> Account:
         role=role,
         is_active=status == "active",
         display_name=display_name,
-        profile=profile,
-        preferences=preferences,
+        profile=profile or {},
+        preferences=preferences or {},
         has_second_factor=totp_since is not None,
         created_at=created,
         last_login_at=seen,
@@ -98,10 +104,13 @@ def account(row: Sequence[Any]) -> Account:
     return Account(user, *row[11:15])
 
 
-def account_of(connection: Connection, user_id: UserId, *, lock: bool = False) -> Account:
-    """Raises NotFound. With `lock` nobody else changes it before the transaction ends."""
-    statement = BY_ID.with_for_update() if lock else BY_ID
-    row = connection.execute(statement, {"user": user_id}).first()
+def account_of(
+    connection: Connection, user_id: UserId, *, lock: bool = False, whole: bool = False
+) -> Account:
+    """Raises NotFound. With `lock` nobody else changes it before the transaction ends; with `whole` it has
+    what the user says of themselves, which is empty without."""
+    statement = _WHOLE_BY_ID if whole else BY_ID
+    row = connection.execute(statement.with_for_update() if lock else statement, {"user": user_id}).first()
     if row is None:
         raise NotFound("user", user_id)
     return account(row)
@@ -118,6 +127,7 @@ def account_named(connection: Connection, typed: str, name: str) -> Account | No
 
 
 def page_of_users(connection: Connection, limit: int, offset: int) -> Sequence[User]:
+    """Without what they say of themselves."""
     rows = connection.execute(_PAGE, {"limit": max(limit, 0), "offset": max(offset, 0)}).all()
     return [account(row).user for row in rows]
 
@@ -154,7 +164,7 @@ def add_user(
         "created_at": now,
         "updated_at": now,
     }
-    insert = _INSERT[connection.dialect.name].values(row).on_conflict_do_nothing().returning(*COLUMNS)
+    insert = _INSERT[connection.dialect.name].values(row).on_conflict_do_nothing().returning(*WHOLE)
     made = connection.execute(insert).first()
     if made is None:
         refuse_taken(connection, username, email)
@@ -186,7 +196,7 @@ def set_values(connection: Connection, user_id: UserId, values: Mapping[str, Any
 
 def change_user(connection: Connection, user_id: UserId, change: UserChange) -> User:
     """Raises NotFound, InvalidRequest."""
-    before = account_of(connection, user_id, lock=True).user
+    before = account_of(connection, user_id, lock=True, whole=True).user
     values: dict[str, Any] = {}
     if change.display_name is not None:
         values["display_name"] = label(change.display_name, "display_name") if change.display_name else None
@@ -195,7 +205,7 @@ def change_user(connection: Connection, user_id: UserId, change: UserChange) -> 
     if change.preferences:
         values["preferences"] = merged(before.preferences, change.preferences, "preferences")
     set_values(connection, user_id, values)
-    return account_of(connection, user_id).user
+    return account_of(connection, user_id, whole=True).user
 
 
 def end_tokens(connection: Connection, user_id: UserId, values: Mapping[str, Any]) -> None:

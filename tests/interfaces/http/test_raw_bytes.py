@@ -162,23 +162,6 @@ async def test_huge_headers_are_431(house: Served, ada: str) -> None:
     assert answer.status == 431
 
 
-async def test_headers_that_never_end_are_cut_off(slow_house: Served) -> None:
-    async with wire(slow_house) as talk, anyio.create_task_group() as tasks:
-
-        async def drip() -> None:
-            await talk.send(b"GET /v1/models HTTP/1.1\r\n")
-            try:
-                while True:
-                    await talk.send(b"x: y\r\n")
-                    await anyio.sleep(0.05)
-            except anyio.BrokenResourceError:
-                pass
-
-        tasks.start_soon(drip)
-        await talk.closed()
-        tasks.cancel_scope.cancel()
-
-
 PATHS = {
     "another route": ("GET", "/v1/nothing", 404),
     "a zero byte": ("GET", "/v1/models/%00", 404),
