@@ -112,7 +112,7 @@ class TurnResponse:
         self.exchange.turn_id, self.exchange.session_id = begun.id, begun.session_id
         async with self._running(begun) as source:
             await self._listen(begun, source)
-            if not self.plan.keeps:
+            if not self.plan.keeps or self._endings[0].problem is not None:  # what was stored stays as it is
                 await self._settle(begun, self._endings[0])
             await self._finish(begun)
 
