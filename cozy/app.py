@@ -155,11 +155,12 @@ def providers_of(
 
     found: dict[str, LLM] = {"demo": DemoLLM()}
     for name, provider in settings.providers.items():
-        found[name] = OpenAILLM(_server(name, provider, environ), clients)
+        found[name] = OpenAILLM(server_of(name, provider, environ), clients)
     return found
 
 
-def _server(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> OpenAIServer:
+def server_of(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> OpenAIServer:
+    """A provider's server, with its key out of the environment."""
     from cozy.adapters.model_cards import known_card
     from cozy.adapters.model_servers import OpenAIServer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import os
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -21,13 +22,14 @@ from cozy.adapters.sql_audit import SqlAudit
 from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_sessions import SqlSessions
 from cozy.adapters.sql_signals import SqlSignals
-from cozy.app import App, open_app
+from cozy.app import App, open_app, server_of
 from cozy.engine.watcher import Reloader, stamps
 from cozy.interfaces.http.app import Extension
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import IdentityAdmin
 from cozy.ports.limits import RateLimiter
 from cozy.ports.operations import HealthCheck
+from cozy.ports.realtime import RealtimeTokens
 from cozy.settings import DEMO_MODEL, Settings
 
 
@@ -61,6 +63,7 @@ async def open_service(
             limits=limits,
             audit=SqlAudit(app.database),
             reload=reloader.reload,
+            realtime=await _realtime(settings, stack, os.environ),
             checks=(
                 database_check(app.database),
                 personalities_check(reloader.state),
@@ -76,6 +79,20 @@ def extensions() -> tuple[Extension, ...]:
     from cozy.interfaces.http import cozychat
 
     return (Extension(cozychat.ENDPOINTS, (cozychat.DIALECT,)),)
+
+
+async def _realtime(
+    settings: Settings, stack: AsyncExitStack, environ: Mapping[str, str]
+) -> RealtimeTokens | None:
+    """Who lends tokens for voice calls: OpenAI, where its key is known."""
+    provider = settings.providers["openai"]
+    if not provider.api_key_env or not environ.get(provider.api_key_env):
+        return None
+    from cozy.adapters.openai_clients import openai_clients
+    from cozy.adapters.openai_realtime import OpenAIRealtime
+
+    clients = await stack.enter_async_context(openai_clients())
+    return OpenAIRealtime(server_of("openai", provider, environ), clients)
 
 
 async def _limits(settings: Settings, stack: AsyncExitStack) -> tuple[RateLimiter, list[HealthCheck]]:

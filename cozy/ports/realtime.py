@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class RealtimeToken:
-    value: str
+    value: str = field(repr=False)
     """Begins with `ek_`; good for a minute or so."""
     model: str
     url: str
