@@ -20,7 +20,7 @@ FAVOURITE = "health_assistant"
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):  # what is no name, and what is none that anybody knows
+    except (LookupError, OSError, ValueError):  # unknown, a folder, no name at all
         raise ValueError("expected a time zone such as `Asia/Shanghai`") from None
     return name
 
