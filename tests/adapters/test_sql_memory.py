@@ -245,6 +245,30 @@ async def test_a_memory_of_nothing_or_of_everything_is_refused(
     assert await kept(memories, ada) == ["The user likes tea"]
 
 
+async def test_a_memory_is_added_as_it_is_said(memories: SqlMemories, ada: UserId, bo: UserId) -> None:
+    item = await memories.add(ada, " 她喜欢绿茶 ")
+    assert item.text == "她喜欢绿茶"
+    assert await memories.items(ada) == [item]
+    assert await found(memories, ada, "绿茶") == ["她喜欢绿茶"]
+    assert await kept(memories, bo) == []
+
+
+async def test_a_memory_that_is_known_is_added_once(memories: SqlMemories, ada: UserId, bo: UserId) -> None:
+    first = await memories.add(ada, "She likes tea")
+    assert await memories.add(ada, "she likes tea!") == first
+    assert (await memories.add(bo, "She likes tea")).id != first.id
+    assert await kept(memories, ada) == ["She likes tea"]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "?!", "x" * 501])
+async def test_a_memory_without_a_word_or_with_too_many_is_not_added(
+    memories: SqlMemories, ada: UserId, text: str
+) -> None:
+    with pytest.raises(EngineInvalidRequest):
+        await memories.add(ada, text)
+    assert await kept(memories, ada) == []
+
+
 async def test_one_item_or_all_are_forgotten(memories: SqlMemories, ada: UserId) -> None:
     await tell(memories, ada, "I like tea", "I like rain", "I like cats")
     cats, *_ = await memories.items(ada)
@@ -297,6 +321,7 @@ async def test_a_database_that_fails_is_an_engine_that_fails(
         lambda: memories.search("tea", user_id=ada, top_k=1),
         lambda: memories.items(ada),
         lambda: memories.learn(exchange(ada, "I like tea")),
+        lambda: memories.add(ada, "tea"),
         lambda: memories.forget(ada),
     )
     for call in failing:

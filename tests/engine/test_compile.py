@@ -149,6 +149,22 @@ def test_a_context_of_its_own_and_a_voice_prompt_are_compiled(folder: Path) -> N
     assert persona.voice_prompt.render({}) == "简短一点。"
 
 
+def test_a_voice_and_facts_for_front_ends_are_kept(folder: Path) -> None:
+    text = """\
+        prompt: You are Mia.
+        voice:
+          tts:
+            voice: coral
+            speed: 1.5
+        metadata:
+          icon: 🌙
+        """
+    persona = compiled(folder, text).persona
+    assert (persona.voice, persona.voice_speed, persona.metadata) == ("coral", 1.5, {"icon": "🌙"})
+    plain = compiled(folder, "prompt: You are Mia.").persona
+    assert (plain.voice, plain.voice_speed, plain.metadata) == (None, None, {})
+
+
 ROUTED = """\
 prompt: You are Mia.
 pipeline:

@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from cozy.adapters.scripted import ScriptedLLM
 from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.app import App, open_app
-from cozy.engine.preview import Preview, previews, welcome
+from cozy.engine.preview import Preview, identity, previews, welcome
 from cozy.errors import TurnError
 from cozy.ports import Ports
 from cozy.settings import load_settings
@@ -63,6 +63,8 @@ context: |
   {% endfor %}
 client_system: append
 welcome: 你好，我是{{ personality.name }}。
+voice:
+  prompt: 简短一点。
 """
 
 
@@ -189,3 +191,10 @@ async def test_nothing_is_stored(room: Room) -> None:
 async def test_the_welcome_is_a_template(room: Room) -> None:
     graph = room.app.engine.library.graph("plain")
     assert welcome(graph, Turn("", await room.app.store.user("ada"), "plain")) == "你好，我是小研。"
+
+
+async def test_who_it_is_can_be_told_without_a_turn(room: Room) -> None:
+    graph = room.app.engine.library.graph("plain")
+    turn = Turn("", await room.app.store.user("ada"), "plain")
+    assert identity(graph, turn) == "你是小研。"
+    assert identity(graph, replace(turn, channel="voice")) == "你是小研。\n\n简短一点。"
