@@ -166,6 +166,20 @@ async def test_a_plain_answer_is_openais_object_with_a_little_more(
     assert (whole["personality"], whole["memories_used"], whole["tools_called"]) == ("mia", None, None)
 
 
+async def test_a_request_that_comes_again_is_told_the_same_once_more(
+    ann: httpx2.AsyncClient, up: Upstream
+) -> None:
+    session_id = await session_of(ann)
+    headers = {"idempotency-key": uuid4().hex}
+    texts = [
+        (await ann.post(PATH, json=body("hi", session_id=session_id), headers=headers)).text for _ in range(2)
+    ]
+    first, again = map(Reader, texts)
+    assert (again.content, again.finish, again.roles) == (first.content, first.finish, first.roles)
+    assert len(up.requests) == 1
+    assert await said(ann, session_id) == [("user", "hi"), ("assistant", "Hi there")]
+
+
 # tools
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -24,9 +26,9 @@ AT_FIRST = {
 
 
 @pytest.fixture
-async def new(house: Served, request: pytest.FixtureRequest) -> Any:
+async def new(house: Served) -> AsyncIterator[httpx2.AsyncClient]:
     """Somebody who has set nothing yet."""
-    async with house.http(await house.token(f"new-{abs(hash(request.node.name)) % 10**9}")) as client:
+    async with house.http(await house.token(f"new-{uuid4().hex[:8]}")) as client:
         yield client
 
 
