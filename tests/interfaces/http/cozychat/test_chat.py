@@ -378,7 +378,7 @@ def test_memory_can_be_left_out(fields: dict[str, Any], personalized: bool) -> N
     [
         ({"model": "mia"}, "mia"),
         ({"model": "gpt-4", "personality_id": "mia"}, None),
-        ({"model": "gpt-4", "session_id": str(uuid4())}, None),
+        ({"model": "gpt-4", "session_id": "4f9d3c52-8a0e-4f5e-9a57-0d1c6f8f2b11"}, None),
         ({"model": "house/fake", "personality_id": "mia"}, "house/fake"),
         ({"model": "", "personality_id": ""}, None),
     ],
