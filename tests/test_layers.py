@@ -28,7 +28,7 @@ MAY_IMPORT = {
 ROOMS = {
     "strictyaml": {"dsl/parse.py", "dsl/syntax.py"},
     "jinja2": {"stages/templates.py", "stages/template_tree.py"},
-    "hypercorn": {"cli/serve.py"},
+    "hypercorn": {"cli/serve.py", "cli/connections.py"},
     "starlette": {"interfaces"},
     "rich": {"interfaces", "cli"},
     "prompt_toolkit": {"interfaces", "cli"},

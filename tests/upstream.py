@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +38,7 @@ class Cut:
 class Answer:
     """What is sent for one request; each piece of bytes is one write."""
 
-    steps: tuple[bytes | Hold | Cut, ...] = ()
+    steps: Iterable[bytes | Hold | Cut] = ()
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: SSE)
     raw: bool = False
@@ -183,7 +183,10 @@ class Upstream:
         good = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch, stream, request, tasks.cancel_scope)
-            good = await self._write(stream, answer)
+            try:
+                good = await self._write(stream, answer)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):  # while it was told something
+                request.left.set()
             tasks.cancel_scope.cancel()
         return good
 

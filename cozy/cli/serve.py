@@ -306,12 +306,13 @@ async def answer(app: Any, listener: socket.socket, server: ServerSettings, orde
 
     import anyio
     import hypercorn.asyncio
-    from hypercorn.config import Config
+
+    from cozy.cli.connections import PatientConfig, use_connections
 
     untyped: Any = hypercorn.asyncio  # its signature's types lack their parameters
 
     number = listener.detach()
-    config = Config()
+    config = PatientConfig()
     config.bind = [f"fd://{number}"]
     config.backlog = BACKLOG
     config.include_server_header = False
@@ -319,8 +320,11 @@ async def answer(app: Any, listener: socket.socket, server: ServerSettings, orde
     config.errorlog = logging.getLogger("hypercorn.error")
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.graceful_timeout = server.grace_s
+    config.write_timeout_s = server.write_timeout_s
     config.h11_max_incomplete_size = server.max_header_bytes
     config.h2_max_header_list_size = server.max_header_bytes
+
+    use_connections()
 
     async def told_to_stop() -> None:
         await orders.drain.wait()

@@ -289,6 +289,7 @@ class _Several:
 @asynccontextmanager
 async def _side_by_side(running: Sequence[RunningTurn]) -> AsyncGenerator[Source]:
     send, receive = anyio.create_memory_object_stream[tuple[int, Event]]()
+    failure: Exception | None = None
 
     async def pass_on(choice: int, turn: RunningTurn, to: MemoryObjectSendStream[tuple[int, Event]]) -> None:
         async for event in turn:
@@ -297,5 +298,10 @@ async def _side_by_side(running: Sequence[RunningTurn]) -> AsyncGenerator[Source
     async with anyio.create_task_group() as tasks, send, receive:
         for choice, turn in enumerate(running):
             tasks.start_soon(pass_on, choice, turn, send)
-        yield _Several(receive.receive)
+        try:
+            yield _Several(receive.receive)
+        except Exception as error:  # a task group would wrap it
+            failure = error
         tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -7,6 +7,7 @@ async with wire(house) as talk:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import ByteReceiveStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.interfaces.http.serving import Served
@@ -70,15 +71,47 @@ def asks(key: str, words: str = "tea?", **fields: Any) -> bytes:
     return request("POST", CHAT, key, body)
 
 
+class _Reading(ByteReceiveStream):
+    """A socket that is read when it is asked, never ahead: whoever does not ask is a slow reader."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await anyio.wait_readable(self._raw)
+        try:
+            data = self._raw.recv(max_bytes)
+        except OSError as error:
+            raise anyio.BrokenResourceError from error
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def aclose(self) -> None:
+        self._raw.close()
+
+
 class Wire:
     """One connection."""
 
-    def __init__(self, stream: SocketStream) -> None:
-        self.stream = stream
-        self._reader = BufferedByteReceiveStream(stream)
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+        self._reader = BufferedByteReceiveStream(_Reading(raw))
 
     async def send(self, data: bytes) -> None:
-        await self.stream.send(data)
+        left = memoryview(data)
+        while left:
+            await anyio.wait_writable(self._raw)
+            try:
+                left = left[self._raw.send(left) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise anyio.BrokenResourceError from error
+
+    def end(self) -> None:
+        """Say that nothing more will be sent."""
+        self._raw.shutdown(socket.SHUT_WR)
 
     async def answer(self, *, bodiless: bool = False) -> Answered:
         """The next whole answer."""
@@ -121,8 +154,7 @@ class Wire:
 
     def reset(self) -> None:
         """Leave without a good-bye: the next close sends RST."""
-        raw: socket.socket = self.stream.extra(SocketAttribute.raw_socket)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @asynccontextmanager
@@ -131,7 +163,9 @@ async def wire(house: Served, *, receive_buffer: int | None = None) -> AsyncGene
     raw = socket.socket()
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    raw.connect(("127.0.0.1", house.port))
     raw.setblocking(False)
-    async with await SocketStream.from_socket(raw) as stream:
-        yield Wire(stream)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", house.port))
+    try:
+        yield Wire(raw)
+    finally:
+        raw.close()

@@ -19,10 +19,10 @@ from typing import Any, cast
 import anyio
 import httpx2
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from openai import AsyncOpenAI
 
 from cozy.adapters.argon2_passwords import Argon2Passwords
+from cozy.cli.connections import PatientConfig, use_connections
 from cozy.interfaces.http.app import open_http
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import IdentityAdmin, Scope, User
@@ -113,11 +113,14 @@ async def served(
     ):
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        config = Config()
+        config = PatientConfig()
         config.bind = [f"fd://{listener.detach()}"]
         config.accesslog = config.errorlog = None
         config.graceful_timeout = 2
+        config.write_timeout_s = settings.server.write_timeout_s
         config.include_server_header = False
+
+        use_connections()
 
         async def run() -> None:
             await serve(app, config, shutdown_trigger=stop.wait)  # pyright: ignore[reportArgumentType]

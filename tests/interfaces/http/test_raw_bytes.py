@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import anyio
+import psutil
 import pytest
 
 from tests.interfaces.http.raw import CHAT, Wire, asks, request, wire
@@ -147,7 +148,7 @@ async def test_a_body_that_is_cut_off_is_nobodys_request(house: Served, ada: str
         await talk.send(request("POST", CHAT, ada, b'{"mess', length=100))
     async with wire(house) as talk:
         await talk.send(request("POST", CHAT, ada, b'{"mess', length=100))
-        await talk.stream.send_eof()
+        talk.end()
         await talk.closed()
     assert up.requests == []
 
@@ -329,7 +330,7 @@ async def test_a_client_that_leaves_leaves_the_model_too(
         if stream:
             await talk.head()
         if how == "half closed":
-            await talk.stream.send_eof()
+            talk.end()
             await up.left()
         elif how == "reset":
             talk.reset()
@@ -343,4 +344,62 @@ async def test_a_client_that_leaves_while_another_request_waits_behind_leaves_th
     async with wire(house) as talk:
         await talk.send(asks(ada, stream=True) + request("GET", "/health/live"))
         await up.reached("words")
+    await up.left()
+
+
+# -- slow readers --------------------------------------------------------------------------------------
+
+BIG = "x" * 64_000
+
+
+def connections_of(house: Served) -> int:
+    """How many connections the server's side holds."""
+    mine = psutil.Process().net_connections("tcp")
+    return sum(bool(c.laddr) and c.laddr[1] == house.port and c.status == "ESTABLISHED" for c in mine)
+
+
+async def until(holds: Callable[[], bool], within_s: float = 5) -> None:
+    with anyio.fail_after(within_s):
+        while not holds():
+            await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize("n", [1, 2], ids=["one answer", "two answers"])
+async def test_a_reader_who_takes_nothing_is_cut_off_and_the_model_is_left(
+    slow_house: Served, up: Upstream, n: int
+) -> None:
+    endless = Answer((sse(chunk(BIG)),) * 2000)
+    up.then(*[endless] * n)
+    key = await slow_house.key("ada")
+    async with wire(slow_house, receive_buffer=4096) as talk:
+        await talk.send(asks(key, stream=True, n=n))
+        await until(lambda: len(up.requests) == n)
+        for request_ in range(n):
+            await up.left(request_)
+        # also the connection is given up, though its last words can never be delivered
+        await until(lambda: connections_of(slow_house) == 0, within_s=5)
+
+
+async def test_a_slow_reader_slows_the_model_and_memory_stays_flat(
+    house: Served, ada: str, up: Upstream
+) -> None:
+    """128 MB are to be said; what nobody has read yet waits in the model's server, not here."""
+    said = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal said
+        for _ in range(2000):
+            said += len(BIG)
+            yield sse(chunk(BIG))
+
+    up.then(Answer(endless()))
+    async with wire(house, receive_buffer=4096) as talk:
+        await talk.send(asks(ada, stream=True))
+        await talk.head()
+        before = -1
+        while before != said:  # until nothing moves any more
+            before = said
+            await anyio.sleep(0.3)
+        assert 0 < said < 40_000_000
+        assert BIG in (await talk.piece()).decode() + (await talk.piece()).decode()
     await up.left()
