@@ -112,6 +112,8 @@ class Turn:
     """A client's own system message, placed beneath the personality's prompt."""
     parts: tuple[Mapping[str, Any], ...] = ()
     """Content parts beyond `text`, in OpenAI's form."""
+    name: str | None = None
+    """Which of several people speaks, where the client says so; told to the model, not stored."""
     model: str | None = None
     """`provider/name` in place of the personality's model, where the interface allows it."""
     retry_of: TurnId | None = None

@@ -94,9 +94,9 @@ class _Dialect:
             case "tool":
                 return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
             case "assistant":
-                return self._assistant(message)
+                return self._assistant(message) | _name(message)
             case "user":
-                return {"role": "user", "content": _content(message)}
+                return {"role": "user", "content": _content(message)} | _name(message)
 
     def _assistant(self, message: Message) -> dict[str, Any]:
         if not message.tool_calls:
@@ -177,6 +177,10 @@ class _Dialect:
         body.update((name, value) for name, value in rest.items() if value is not None)
         body.update(sampling.extra)
         return refused
+
+
+def _name(message: Message) -> dict[str, str]:
+    return {"name": message.name} if message.name else {}
 
 
 def _content(message: Message) -> Any:

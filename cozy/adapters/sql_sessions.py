@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from cozy.adapters.sql_store import SESSION_COLUMNS
 from cozy.errors import NotFound
 from cozy.ports.sessions import SessionFilter, SessionPage, UserStats, Words
 from cozy.ports.store import Session
@@ -28,19 +29,6 @@ from cozy.storage.schema import utc_now
 from cozy.storage.tables import messages, sessions
 from cozy.turn import SessionId, UserId
 
-_COLUMNS = (
-    sessions.c.id,
-    sessions.c.user_id,
-    sessions.c.personality_id,
-    sessions.c.title,
-    sessions.c.message_count,
-    sessions.c.total_tokens,
-    sessions.c.last_message_at,
-    sessions.c.created_at,
-    sessions.c.metadata,
-    sessions.c.updated_at,
-    sessions.c.archived_at,
-)
 _MINE = (sessions.c.user_id == bindparam("user"), sessions.c.deleted_at.is_(None))
 _OWNED = (*_MINE, sessions.c.id == bindparam("session"))
 _ORDERS: Mapping[str, ColumnElement[Any]] = {
@@ -49,7 +37,7 @@ _ORDERS: Mapping[str, ColumnElement[Any]] = {
     "title": func.lower(func.coalesce(sessions.c.title, "")),
 }
 _ALL_OPEN = SessionFilter()
-_SESSION = select(*_COLUMNS).where(*_OWNED)
+_SESSION = select(*SESSION_COLUMNS).where(*_OWNED)
 _DELETE = update(sessions).where(*_OWNED).values(deleted_at=bindparam("now"), updated_at=bindparam("now"))
 # the row's lock is held until the commit: positions are given to one writer at a time
 _COUNT = (
@@ -119,7 +107,13 @@ class SqlSessions:
             wanted.append(archived.is_not(None) if which.archived else archived.is_(None))
         by, tie = _ORDERS[which.sort], sessions.c.id
         order = (by.desc(), tie) if which.order == "desc" else (by.asc(), tie)
-        found = select(*_COLUMNS).where(*wanted).order_by(*order).limit(max(limit, 0)).offset(max(offset, 0))
+        found = (
+            select(*SESSION_COLUMNS)
+            .where(*wanted)
+            .order_by(*order)
+            .limit(max(limit, 0))
+            .offset(max(offset, 0))
+        )
         count = select(func.count()).select_from(sessions).where(*wanted)
         user = {"user": user_id}
 

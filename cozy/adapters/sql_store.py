@@ -35,7 +35,7 @@ _OWNED = (
     sessions.c.user_id == bindparam("user"),
     sessions.c.deleted_at.is_(None),
 )
-_SESSION_COLUMNS = (
+SESSION_COLUMNS = (
     sessions.c.id,
     sessions.c.user_id,
     sessions.c.personality_id,
@@ -48,9 +48,9 @@ _SESSION_COLUMNS = (
     sessions.c.updated_at,
     sessions.c.archived_at,
 )
-_SESSION = select(*_SESSION_COLUMNS).where(*_OWNED)
+_SESSION = select(*SESSION_COLUMNS).where(*_OWNED)
 _SESSIONS = (
-    select(*_SESSION_COLUMNS)
+    select(*SESSION_COLUMNS)
     .where(
         sessions.c.user_id == bindparam("user"),
         sessions.c.deleted_at.is_(None),

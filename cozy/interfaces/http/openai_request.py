@@ -5,7 +5,7 @@ Source: OpenAI's API reference, as in the official SDK 3.54's `CompletionCreateP
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
@@ -49,9 +49,16 @@ class OtherPart(BaseModel):
     type: str
 
 
+def _type_of(value: Any) -> Any:
+    """What an object says it is, read already or not."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get("type")
+    return getattr(value, "type", None)
+
+
 def _part_kind(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return kind if kind in ("text", "refusal", "image_url") else "other"  # pyright: ignore[reportUnknownVariableType]
+    kind = _type_of(value)
+    return kind if kind in ("text", "refusal", "image_url") else "other"
 
 
 Part = Annotated[
@@ -141,8 +148,7 @@ class OtherTool(BaseModel):
 
 
 def _tool_kind(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return "function" if kind == "function" else "other"
+    return "function" if _type_of(value) == "function" else "other"
 
 
 RequestTool = Annotated[

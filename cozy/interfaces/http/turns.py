@@ -87,7 +87,7 @@ async def plan(ask: Ask, caller: Caller, repetition: Repetition, service: Servic
         session_id=session.id if session else None,
         channel="http",
         language=ask.language,
-        history=heard.history if session is None or resumes is not None else None,
+        history=heard.history if session is None else None,
         client_system=ask.system or None,
         parts=heard.user.parts,
         model=model,
@@ -155,8 +155,7 @@ def _resumed(stored: Sequence[StoredMessage], results: tuple[Message, ...]) -> t
             )
     if last is None:
         raise InvalidRequest("no call of this session waits for a result", param="messages")
-    before = tuple(row.message for row in stored[:last])
-    return Said(before, stored[last].message, tuple(behind), results), stored[-1].turn_id
+    return Said((), stored[last].message, tuple(behind), results), stored[-1].turn_id
 
 
 async def _without_session(heard: Said, caller: Caller, service: Service) -> Said:
