@@ -54,7 +54,7 @@ class RenderPrompt:
         if history:
             add("history", *history)
         turn = ctx.turn
-        said = Message("user", user_text(brought, turn.text), parts=turn.parts)
+        said = Message("user", user_text(brought, turn.text), parts=turn.parts, name=turn.name)
         add("message", said, *turn.rounds, *turn.results)
         prompt = Prompt(tuple(messages), sum(s.tokens for s in sections), tuple(sections), brought)
         ctx.note(prompt=prompt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -17,6 +18,25 @@ from cozy.interfaces.http.problems import TooSlow
 M = TypeVar("M", bound=BaseModel)
 
 _MOST_TOLD = 10
+
+
+# a whole pair, one half of a pair, or any other escape, so that a backslash that is itself escaped is none
+_SURROGATES = re.compile(
+    rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+
+
+def _json_text(body: bytes) -> bytes:
+    """The body as it is read: without a byte order mark, halves of characters as U+FFFD.
+
+    JSON.stringify writes a cut emoji as half a pair, which is no text; the rest of what was said is.
+    """
+    text = body.removeprefix(b"\xef\xbb\xbf")
+    if b"\\ud" not in text and b"\\uD" not in text:
+        return text
+    return _SURROGATES.sub(lambda found: rb"\ufffd" if found["half"] else found[0], text)
 
 
 async def read_body(request: Request, within_s: float) -> bytes:
@@ -34,7 +54,7 @@ def json_value(body: bytes) -> Any:
     if not body.strip():
         raise InvalidRequest("the body is empty", hint="send a JSON object")
     try:
-        value = from_json(body.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+        value = from_json(_json_text(body), allow_inf_nan=False)
     except ValueError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
     if not _finite(value):
@@ -54,7 +74,7 @@ def body_as(model: type[M], body: bytes) -> M:
     """A JSON body as `model`. Raises InvalidRequest."""
     json_object(body)
     try:
-        return model.model_validate_json(body.removeprefix(b"\xef\xbb\xbf"), strict=True)
+        return model.model_validate_json(_json_text(body), strict=True)
     except ValidationError as error:
         raise invalid(error) from None
 

@@ -90,6 +90,7 @@ async def plan(ask: Ask, caller: Caller, repetition: Repetition, service: Servic
         history=heard.history if session is None else None,
         client_system=ask.system or None,
         parts=heard.user.parts,
+        name=heard.user.name,
         model=model,
         sampling=ask.sampling,
         tools=ask.tools,
@@ -146,7 +147,7 @@ def _resumed(stored: Sequence[StoredMessage], results: tuple[Message, ...]) -> t
     """The exchange that these results go on with, out of a session's last messages."""
     last = next((i for i in range(len(stored) - 1, -1, -1) if stored[i].message.role == "user"), None)
     behind = [row.message for row in stored[last + 1 :]] if last is not None else []
-    waiting = {call.id for m in behind for call in m.tool_calls} - {m.tool_call_id for m in behind}
+    waiting = _unanswered(behind)
     for index, result in enumerate(results):
         if result.tool_call_id not in waiting:
             raise InvalidRequest(
@@ -156,6 +157,16 @@ def _resumed(stored: Sequence[StoredMessage], results: tuple[Message, ...]) -> t
     if last is None:
         raise InvalidRequest("no call of this session waits for a result", param="messages")
     return Said((), stored[last].message, tuple(behind), results), stored[-1].turn_id
+
+
+def _unanswered(messages: Sequence[Message]) -> set[str | None]:
+    """Calls without a result; some servers count their ids from one in every round."""
+    waiting = set[str | None]()
+    for message in messages:
+        waiting |= {call.id for call in message.tool_calls}
+        if message.role == "tool":
+            waiting.discard(message.tool_call_id)
+    return waiting
 
 
 async def _without_session(heard: Said, caller: Caller, service: Service) -> Said:
