@@ -155,6 +155,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         else NotFound("route", request.scope["path"][:200])
     )
     exchange = exchange_of(request.scope)
+    known = exchange.refusal or known
     exchange.code = known.code
     response = problem_of(known).response(exchange.request_id)
     if isinstance(error, HTTPException) and error.headers:

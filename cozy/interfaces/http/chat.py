@@ -62,6 +62,7 @@ class Chat:
             return dialect.refused(problem, values, exchange.request_id)
 
         try:
+            exchange.admit()
             caller = await caller_of(request, self.service, "chat")
             if unread is not None:
                 raise unread
@@ -92,6 +93,7 @@ def chat_endpoint(complete: Handler) -> Endpoint:
         "/v1/chat/completions",
         complete,
         access="anyone",  # the dialect tells who is not let in
+        admits=True,
         tag="OpenAI",
         documented=CompletionRequest,
         errors=(400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504),

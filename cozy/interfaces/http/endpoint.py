@@ -80,6 +80,8 @@ class Endpoint:
     """Of the answer, where it is no JSON."""
     tell: ErrorTeller | None = None
     """How errors are told; None: in OpenAI's shape."""
+    admits: bool = False
+    """The handler itself asks the exchange whether the client is served now."""
 
     @property
     def summary(self) -> str:
@@ -151,6 +153,8 @@ class _Answering:
 
     async def _answer(self, request: Request, exchange: Exchange) -> ASGIApp:
         declared, service = self.declared, self.service
+        if not declared.admits:
+            exchange.admit()
         known = await caller_of(request, service, declared.access) if declared.access != "anyone" else None
         query = query_as(declared.query, request.query_params) if declared.query else None
         body = None

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
 
+from cozy.errors import CozyError
 from cozy.ports.limits import Allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,6 +41,13 @@ class Exchange:
     """Of the error, where there was one."""
     allowance: Allowance | None = None
     """What is left of the caller's limits."""
+    refusal: CozyError | None = None
+    """Why nothing is done for this client now; raised by whoever knows how it wants to be told."""
+
+    def admit(self) -> None:
+        """Raises what was found against the client before its route was known."""
+        if self.refusal is not None:
+            raise self.refusal
 
     @property
     def latency_ms(self) -> float:

@@ -91,7 +91,7 @@ class Gate:
         allowance = await self.limits.take(f"address:{exchange.address}", per_minute(count))
         if not allowance.allowed:
             self.metrics.refused.labels("address").inc()
-            raise RateLimited("requests from this address", allowance.retry_after_s)
+            exchange.refusal = RateLimited("requests from this address", allowance.retry_after_s)
 
     def _tell(self, scope: Scope, exchange: Exchange) -> None:
         self.metrics.request(scope["method"], exchange)

@@ -43,6 +43,8 @@ STREAM_HEADERS = (
     # nginx and its likes would keep the words until there are many
     (b"x-accel-buffering", b"no"),
 )
+LEAVING_S = 2.0
+"""For what is put on record of a turn whose client has left."""
 PING = b": ping\n\n"
 """A comment: clients skip it, proxies see that the connection lives."""
 
@@ -111,10 +113,21 @@ class TurnResponse:
             begun = await with_session(begun, self.service)
         self.exchange.turn_id, self.exchange.session_id = begun.id, begun.session_id
         async with self._running(begun) as source:
-            await self._listen(begun, source)
+            try:
+                await self._listen(begun, source)
+            except BaseException:
+                await self._left(begun)
+                raise
             if not self.plan.keeps or self._endings[0].problem is not None:  # what was stored stays as it is
                 await self._settle(begun, self._endings[0])
             await self._finish(begun)
+
+    async def _left(self, turn: Turn) -> None:
+        """Nobody hears the end of the turn; where nothing stores it, its key is free for another try."""
+        self.metrics.turn(self.plan.graph.id, None, self._first_word_s)
+        if not self.plan.keeps:
+            with anyio.move_on_after(LEAVING_S, shield=True):
+                await self.repeats.settle(turn, "interrupted", None)
 
     async def _settle(self, turn: Turn, ending: Ending) -> None:
         """Keep the answer to a key of the client's where the pipeline stores nothing."""

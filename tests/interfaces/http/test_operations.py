@@ -246,3 +246,32 @@ async def test_no_line_of_the_log_holds_a_secret_or_a_word_of_a_user(
     assert {"timestamp", "level", "request_id", "user_id", "personality_id", "status", "latency_ms"} <= set(
         one
     )
+
+
+async def test_a_turn_whose_client_leaves_is_counted_and_its_key_is_free_again(
+    tmp_path: Path, sqlite_url: str, model: Upstream
+) -> None:
+    quick = "stages:\n  prompt:\n    type: render_prompt\n  answer:\n    type: llm\n"
+    mia = "id: mia\nname: Mia\nprompt: Hi.\nmodel:\n  name: house/fake\npipeline: quick\n"
+    from tests.upstream import Answer, Hold, chunk, sse
+
+    async with served(
+        tmp_path, sqlite_url, upstream=model, personalities={"mia": mia}, pipelines={"quick": quick}
+    ) as house:
+        model.then(Answer((sse(chunk("Hi")), Hold("for ever"))))
+        key = {"idempotency-key": "k"}
+        async with house.http(await house.key("ada")) as client:
+            async with client.stream(
+                "POST", "/v1/chat/completions", json={**HELLO, "stream": True}, headers=key
+            ) as answer:
+                async for _ in answer.aiter_lines():
+                    break
+            await model.left()
+            with anyio.fail_after(10):
+                again = await client.post("/v1/chat/completions", json={**HELLO, "stream": True}, headers=key)
+            assert "there" in again.text, "a pipeline that stores nothing does not hold the key"
+            assert (
+                'cozy_turns_total{outcome="left",personality="mia"} 1.0'
+                in (await client.get("/metrics")).text
+            )
+    assert len(model.requests) == 2

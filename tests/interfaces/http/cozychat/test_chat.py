@@ -235,6 +235,14 @@ async def test_who_has_no_token_is_told_in_the_chat(nobody: httpx2.AsyncClient) 
     is_apology(Reader(bad.text), "重新登录")
 
 
+async def test_an_address_that_asks_too_often_is_told_in_the_chat(tmp_path: Path, sqlite_url: str) -> None:
+    async with served(tmp_path, sqlite_url, limits={"per_address": 1}) as house, house.http() as client:
+        await client.get("/v1/models")
+        is_apology(await talk(client, body("你好")), "太频繁")
+        told = await client.get("/v1/sessions")
+    assert (told.status_code, told.json()["detail"]) == (429, told.json()["message"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
