@@ -17,8 +17,8 @@ from cozy.turn import Message, SessionId, TurnId
 
 Handler = Callable[[Job], Awaitable[object]]
 
-BATCH = 16
-"""Jobs under way at once."""
+AT_ONCE = 16
+"""Jobs under way in one process."""
 POLL_S = 2.0
 """How often to look for jobs that nobody here was told of: of other processes, or due again."""
 LONGEST_WAIT_S = 300.0
@@ -32,12 +32,19 @@ class Worker:
     """Drains the outbox while `run` runs; `wake` tells it of new jobs."""
 
     def __init__(
-        self, outbox: Outbox, handlers: Mapping[str, Handler], *, lease_s: float, max_attempts: int
+        self,
+        outbox: Outbox,
+        handlers: Mapping[str, Handler],
+        *,
+        lease_s: float,
+        max_attempts: int,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._outbox = outbox
         self._handlers = handlers
         self._lease_s = lease_s
         self._max_attempts = max_attempts
+        self._at_once = at_once
         self._woken = anyio.Event()
         self._leaving = False
         self._busy = 0
@@ -60,7 +67,7 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             while True:
                 self._woken = anyio.Event()
-                leased = await self._claim(BATCH - self._busy)
+                leased = await self._claim(self._at_once - self._busy)
                 for job in leased:
                     self._busy += 1
                     tasks.start_soon(self._take, job)

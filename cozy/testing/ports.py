@@ -12,8 +12,7 @@ from cozy.adapters.sql_store import SqlStore
 from cozy.errors import StorageError
 from cozy.ports.knowledge import Knowledge, Passage
 from cozy.ports.llm import LLM, Chunk, LLMRequest, ModelCard
-from cozy.ports.store import LeasedJob, TurnRecord
-from cozy.storage.outbox import SqlOutbox
+from cozy.ports.store import TurnRecord
 from cozy.testing.fixture import KnowledgeSpec, StoreTrouble
 from cozy.turn import Message, SessionId, TurnId, UserId
 
@@ -66,13 +65,6 @@ class Trouble:
         if self.spec.kind == "stall":
             await anyio.sleep_forever()
         raise StorageError(self.spec.message)
-
-
-class OneByOne(SqlOutbox):
-    """The real outbox for a worker that does one job at a time, so that models are asked in one order."""
-
-    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
-        return await super().claim(limit=min(limit, 1), lease_s=lease_s)
 
 
 @dataclass(frozen=True)

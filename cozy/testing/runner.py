@@ -34,9 +34,10 @@ from cozy.ports.store import TurnRecord
 from cozy.stages.budget import exchanges
 from cozy.storage.database import Database, open_database
 from cozy.storage.migrate import upgrade
+from cozy.storage.outbox import SqlOutbox
 from cozy.storage.tables import messages, outbox
 from cozy.testing.fixture import NOBODY, CutSpec, Fixture, TurnSpec, names
-from cozy.testing.ports import DocumentKnowledge, FixtureStore, ListeningLLM, OneByOne, Trouble
+from cozy.testing.ports import DocumentKnowledge, FixtureStore, ListeningLLM, Trouble
 from cozy.testing.reading import Case
 from cozy.turn import Message, Sampling, SessionId, Turn, TurnId, UserId
 
@@ -300,10 +301,11 @@ class _Bench:
 
     async def _work(self) -> None:
         worker = Worker(
-            OneByOne(self.database),
+            SqlOutbox(self.database),
             learning(self.ports.memories, self.ports.profiles),
             lease_s=LIMIT_S,
             max_attempts=1,
+            at_once=1,  # so that models are asked in one order
         )
         await worker.drain(LIMIT_S)
 

@@ -47,9 +47,12 @@ class Installation:
         found = await self.database.read(lambda connection: connection.execute(query).all())
         return [(row[0].get("name", "-"), *row[1:]) for row in found]
 
-    def worker(self, memory: Handler, *, lease_s: float = 30.0, max_attempts: int = 3) -> Worker:
+    def worker(
+        self, memory: Handler, *, lease_s: float = 30.0, max_attempts: int = 3, at_once: int = 16
+    ) -> Worker:
         jobs = {"memory": memory}
-        return Worker(SqlOutbox(self.database), jobs, lease_s=lease_s, max_attempts=max_attempts)
+        outbox = SqlOutbox(self.database)
+        return Worker(outbox, jobs, lease_s=lease_s, max_attempts=max_attempts, at_once=at_once)
 
 
 @pytest.fixture
@@ -94,6 +97,22 @@ async def test_jobs_of_different_users_are_done_side_by_side(installation: Insta
     await installation.queue("b", user="bob")
     with anyio.fail_after(5):
         assert await installation.worker(meets).drain(5) == 0
+
+
+async def test_a_worker_told_to_do_one_at_a_time_begins_none_before_the_last_has_ended(
+    installation: Installation,
+) -> None:
+    told: list[str] = []
+
+    async def does(job: Job) -> None:
+        told.append(f"{job.payload['name']} begins")
+        await anyio.sleep(0.01)
+        told.append(f"{job.payload['name']} ends")
+
+    for name in "ab":
+        await installation.queue(name, user=name)
+    assert await installation.worker(does, at_once=1).drain(10) == 0
+    assert told == ["a begins", "a ends", "b begins", "b ends"]
 
 
 async def test_a_slow_job_holds_up_nobody_elses(installation: Installation) -> None:
