@@ -220,6 +220,8 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
     from cozy.adapters.encoding_files import EncodingFiles
     from cozy.adapters.llm_router import LLMRouter
     from cozy.adapters.openai_clients import openai_clients
+    from cozy.adapters.sql_audit import SqlAudit
+    from cozy.adapters.sql_effects import SqlEffects
     from cozy.adapters.token_counter import TikTokenCounter
 
     result = check_all(settings)
@@ -248,6 +250,8 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
             memories=stored.memories,
             store=stored.store,
             tokens=tokens,
+            effects=SqlEffects(stored.database),
+            audit=SqlAudit(stored.database),
             wake_workers=worker.wake,
         )
         async with anyio.create_task_group() as tasks:

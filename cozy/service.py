@@ -18,7 +18,6 @@ from cozy.adapters.health_checks import (
 )
 from cozy.adapters.identity import open_identity
 from cozy.adapters.memory_limits import MemoryLimits
-from cozy.adapters.sql_audit import SqlAudit
 from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_sessions import SqlSessions
 from cozy.adapters.sql_signals import SqlSignals
@@ -61,7 +60,7 @@ async def open_service(
             requests=SqlRequests(app.database),
             identity=identity,
             limits=limits,
-            audit=SqlAudit(app.database),
+            audit=app.engine.ports.audit,
             reload=reloader.reload,
             realtime=await _realtime(settings, stack, os.environ),
             checks=(

@@ -93,6 +93,8 @@ class RequestMark:
     body_hash: str
     claimed: bool = False
     """The client named the key: at most one turn of the user has it."""
+    repeated: bool = False
+    """The client says that it has asked before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Turn:
     parts: tuple[Mapping[str, Any], ...] = ()
     """Content parts beyond `text`, in OpenAI's form."""
     name: str | None = None
-    """Which of several people speaks, where the client says so; told to the model, not stored."""
+    """Which of several people speaks, where the client says so; told to the model."""
     model: str | None = None
     """`provider/name` in place of the personality's model, where the interface allows it."""
     retry_of: TurnId | None = None
@@ -141,8 +143,20 @@ class Turn:
     end_user: str | None = None
     """Whom the client speaks for, as it says itself: for the model server's abuse checks alone."""
     request: RequestMark | None = None
+    request_id: str | None = None
+    """What the interface calls the request, in its answer and in the log."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Free facts about the request that templates may read."""
     id: TurnId = field(default_factory=lambda: TurnId(uuid4()))
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC).astimezone())
     """When it was said; templates are told the time in its time zone."""
+
+    def log_fields(self) -> dict[str, str | None]:
+        """Whose turn it is, for a line of the log."""
+        return {
+            "request_id": self.request_id,
+            "user_id": str(self.user_id),
+            "session_id": str(self.session_id) if self.session_id else None,
+            "turn_id": str(self.id),
+            "personality_id": self.personality_id,
+        }

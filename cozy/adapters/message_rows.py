@@ -20,6 +20,7 @@ MESSAGE_COLUMNS = (
     messages.c.reasoning,
     messages.c.parts,
     messages.c.tokens,
+    messages.c.name,
 )
 ROW_COLUMNS = (
     messages.c.id,
@@ -39,6 +40,7 @@ def message_of(
     reasoning: str | None = None,
     parts: Sequence[Mapping[str, Any]] | None = None,
     tokens: int | None = None,
+    name: str | None = None,
 ) -> Message:
     """The message of `MESSAGE_COLUMNS`, or of what `message_json` gave."""
     return Message(
@@ -49,6 +51,7 @@ def message_of(
         reasoning,
         tuple(parts) if parts else (),
         tokens,
+        name,
     )
 
 
@@ -62,6 +65,7 @@ def message_json(message: Message) -> dict[str, Any]:
         "reasoning": message.reasoning,
         "parts": [dict(part) for part in message.parts] or None,
         "tokens": message.tokens,
+        "name": message.name,
     }
 
 

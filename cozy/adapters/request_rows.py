@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -12,13 +11,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cozy.adapters.message_rows import message_json
 from cozy.ports.store import TurnRecord
-from cozy.storage.tables import pending_calls, turn_requests
+from cozy.storage.tables import pending_calls, tool_effects, turn_requests
 
 KEPT = timedelta(days=1)
 """How long a request and a call that waits are known."""
+REPEATED_WITHIN = timedelta(minutes=15)
+"""How long after a request without a key the same one may be its repetition: an SDK waits for ten minutes at
+most before it tries again."""
 PRUNED_EVERY_S = 60.0
-HIDDEN = "hidden"
-"""Where in a reply stands what is kept beside it: no client is told."""
 
 _DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 
@@ -42,7 +42,12 @@ def _save_pending(name: str) -> Any:
 _SAVE_REQUEST = {name: _save_request(name) for name in _DIALECTS}
 _SAVE_PENDING = {name: _save_pending(name) for name in _DIALECTS}
 _PRUNE = [
-    delete(table).where(table.c.created_at < bindparam("old")) for table in (turn_requests, pending_calls)
+    delete(turn_requests).where(turn_requests.c.created_at < bindparam("old")),
+    delete(pending_calls).where(pending_calls.c.created_at < bindparam("old")),
+    # a session's turn may be said again at any time
+    delete(tool_effects).where(
+        tool_effects.c.created_at < bindparam("old"), tool_effects.c.session_id.is_(None)
+    ),
 ]
 
 
@@ -78,7 +83,7 @@ def save_request(connection: Connection, dialect: str, record: TurnRecord, now: 
             "claimed": False,
             "body_hash": record.request.body_hash,
             "state": record.status,
-            "reply": {**(record.reply or {}), **_hidden(record)},
+            "reply": dict(record.reply or {}),
             "leased_until": None,
             "created_at": now,
         }
@@ -98,11 +103,3 @@ def save_request(connection: Connection, dialect: str, record: TurnRecord, now: 
             if call.id not in answered
         }
         connection.execute(_SAVE_PENDING[dialect], list(rows.values()))
-
-
-def _hidden(record: TurnRecord) -> Mapping[str, Any]:
-    """The rounds of a turn that another one will say again, where no session keeps them."""
-    if record.session_id is not None or record.status == "complete":
-        return {}
-    rounds = [message_json(m) for m in record.messages if m.tool_calls or m.role == "tool"]
-    return {HIDDEN: {"rounds": rounds, "retry_of": record.metadata.get("retry_of")}}

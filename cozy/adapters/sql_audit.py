@@ -19,16 +19,21 @@ class SqlAudit:
 
     database: Database
 
-    async def record(self, event: AuditEvent) -> None:
-        row = {
-            "id": uuid4(),
-            "request_id": event.request_id,
-            "user_id": event.user_id,
-            "session_id": event.session_id,
-            "personality_id": event.personality_id,
-            "event_type": event.type,
-            "level": event.level,
-            "payload": dict(event.payload),
-            "created_at": utc_now(),
-        }
-        await self.database.write(lambda connection: connection.execute(insert(audit_events), row))
+    async def record(self, *events: AuditEvent) -> None:
+        now = utc_now()
+        rows = [
+            {
+                "id": uuid4(),
+                "request_id": event.request_id,
+                "user_id": event.user_id,
+                "session_id": event.session_id,
+                "personality_id": event.personality_id,
+                "event_type": event.type,
+                "level": event.level,
+                "payload": dict(event.payload),
+                "created_at": now,
+            }
+            for event in events
+        ]
+        if rows:
+            await self.database.write(lambda connection: connection.execute(insert(audit_events), rows))

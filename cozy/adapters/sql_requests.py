@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cozy.adapters.message_rows import message_of
-from cozy.adapters.request_rows import HIDDEN, KEPT, Pruning, prune
+from cozy.adapters.request_rows import KEPT, REPEATED_WITHIN, Pruning, prune
 from cozy.ports.requests import KnownRequest
 from cozy.ports.store import TurnStatus
 from cozy.storage.database import Database
@@ -122,7 +122,7 @@ class SqlRequests:
             "user": user_id,
             "key": mark.key,
             "body": mark.body_hash,
-            "since": utc_now() - KEPT,
+            "since": utc_now() - REPEATED_WITHIN,
         }
         row = await self.database.read(lambda connection: connection.execute(_FOUND, values).first())
         return None if row is None else _known(row)
@@ -148,5 +148,4 @@ def _may_be_taken_over(known: KnownRequest, mark: RequestMark, now: datetime) ->
 
 def _known(row: Sequence[Any]) -> KnownRequest:
     turn_id, session_id, body_hash, state, reply, leased_until = row
-    told = None if reply is None else {name: value for name, value in reply.items() if name != HIDDEN}
-    return KnownRequest(turn_id, session_id, body_hash, state, told, leased_until)
+    return KnownRequest(turn_id, session_id, body_hash, state, reply, leased_until)

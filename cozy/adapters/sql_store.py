@@ -20,12 +20,13 @@ from cozy.adapters.message_rows import (
     message_rows,
     stored_message,
 )
-from cozy.adapters.request_rows import HIDDEN, Pruning, prune, save_request
+from cozy.adapters.request_rows import Pruning, prune, save_request
+from cozy.adapters.turn_attempts import attempts
 from cozy.errors import NotFound
 from cozy.ports.store import Session, StoredMessage, TurnRecord
 from cozy.storage.database import Database
 from cozy.storage.schema import utc_now
-from cozy.storage.tables import messages, outbox, sessions, turn_requests, users
+from cozy.storage.tables import messages, outbox, sessions, users
 from cozy.turn import Message, SessionId, TurnId, UserId
 
 _DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
@@ -80,14 +81,6 @@ _ASKED_AT = (
 ).scalar_subquery()
 _HISTORY_WITHOUT = _HISTORY.where(messages.c.turn_id.not_in(bindparam("without", expanding=True)))
 _HISTORY_BEFORE = _HISTORY_WITHOUT.where(messages.c.position < func.coalesce(_ASKED_AT, sys.maxsize))
-_TURN = (
-    select(*MESSAGE_COLUMNS, messages.c.metadata)
-    .where(messages.c.turn_id == bindparam("turn"), messages.c.user_id == bindparam("user"))
-    .order_by(messages.c.position)
-)
-_HIDDEN = select(turn_requests.c.reply).where(
-    turn_requests.c.turn_id == bindparam("turn"), turn_requests.c.user_id == bindparam("user")
-)
 _MESSAGES = (
     select(*MESSAGE_COLUMNS, *ROW_COLUMNS)
     .where(*_LAST)
@@ -228,7 +221,7 @@ class SqlStore:
             values: dict[str, Any] = {"session": session_id, "user": user_id, "limit": max(limit, 0)}
             if without is None and before is None:
                 return _last(connection, _HISTORY, values)
-            values["without"] = [turn for turn, _ in _attempts(connection, user_id, without)]
+            values["without"] = attempts(connection, user_id, without)
             values["before"] = before
             return _last(connection, _HISTORY_BEFORE if before else _HISTORY_WITHOUT, values)
 
@@ -237,10 +230,6 @@ class SqlStore:
         while start < len(last) and last[start].role == "tool":  # its call was cut off
             start += 1
         return last[start:]
-
-    async def rounds(self, user_id: UserId, turn_id: TurnId) -> Sequence[Message]:
-        found = await self.database.read(lambda connection: _attempts(connection, user_id, turn_id))
-        return [m for _, said in reversed(found) for m in said if m.tool_calls or m.role == "tool"]
 
     async def messages(
         self, user_id: UserId, session_id: SessionId, *, limit: int | None = None
@@ -294,7 +283,7 @@ class SqlStore:
         if record.retry_of is not None:
             # those before it, too, where they came to nothing
             gone = 0
-            for turn, _ in _attempts(connection, record.user_id, record.retry_of):
+            for turn in attempts(connection, record.user_id, record.retry_of):
                 replaced = {"session": record.session_id, "turn": turn, "now": now}
                 gone += connection.execute(_RETRACT, replaced).rowcount
             connection.execute(_UNCOUNT, {"session": record.session_id, "count": gone})
@@ -318,31 +307,6 @@ def _last(
     if not rows:
         _session(connection, values["user"], values["session"])
     return rows[::-1]
-
-
-def _attempts(
-    connection: Connection, user_id: UserId, turn_id: TurnId | None
-) -> list[tuple[TurnId, list[Message]]]:
-    """A turn with its messages, then the one that it said again, and so on to the first."""
-    found: dict[TurnId, list[Message]] = {}
-    turn = turn_id
-    while turn is not None and turn not in found:
-        found[turn], turn = _said_in(connection, user_id, turn)
-    return list(found.items())
-
-
-def _said_in(connection: Connection, user_id: UserId, turn_id: TurnId) -> tuple[list[Message], TurnId | None]:
-    """The messages of a turn that is stored, replaced ones too, and the turn that it said again."""
-    values = {"turn": turn_id, "user": user_id}
-    rows: Sequence[Sequence[Any]] = connection.execute(_TURN, values).all()
-    if rows:
-        said, facts = [message_of(*row[:-1]) for row in rows], rows[-1][-1]
-    else:
-        reply: Mapping[str, Any] = connection.execute(_HIDDEN, values).scalar() or {}
-        facts: Mapping[str, Any] = reply.get(HIDDEN, {})
-        said = [message_of(**message) for message in facts.get("rounds", ())]
-    again = facts.get("retry_of")
-    return said, TurnId(UUID(again)) if again else None
 
 
 def _job_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:

@@ -42,14 +42,14 @@ class Repeats:
         self._requests = requests
         self._running: dict[tuple[UserId, str], _Running] = {}
 
-    async def begin(self, turn: Turn, *, repeated: bool, timeout_s: float) -> Turn | KnownRequest:
+    async def begin(self, turn: Turn, *, timeout_s: float) -> Turn | KnownRequest:
         """The turn to run now, maybe in place of one that came to nothing; or what the request was answered.
 
-        `repeated` is whether the client says that it has asked before; `timeout_s` bounds the turn. Raises
-        Conflict where the client's key was used for another request, and StorageError.
+        `timeout_s` bounds the turn. Raises Conflict where the client's key was used for another request, and
+        StorageError.
         """
         mark = turn.request
-        if mark is None or not (mark.claimed or repeated):
+        if mark is None or not (mark.claimed or mark.repeated):
             return turn
         while True:
             running = self._running.get((turn.user_id, mark.key))

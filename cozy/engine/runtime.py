@@ -403,5 +403,5 @@ class TurnRun:
         """How many messages at the beginning of a request the one before it had already."""
         return self._prefixes.matched((self.turn.session_id, asked.request.model), asked.request.messages)
 
-    def _log_fields(self, stage: str) -> dict[str, str]:
-        return {"turn_id": str(self.turn.id), "personality_id": self.graph.id, "stage": stage}
+    def _log_fields(self, stage: str) -> dict[str, str | None]:
+        return {**self.turn.log_fields(), "stage": stage}

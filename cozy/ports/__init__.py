@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from cozy.ports.effects import Effects
 from cozy.ports.knowledge import Knowledge
 from cozy.ports.llm import LLM
 from cozy.ports.memory import Memories
+from cozy.ports.operations import Audit
 from cozy.ports.profile import Profiles
 from cozy.ports.store import Store
 from cozy.ports.tools import Toolbox
@@ -38,5 +40,7 @@ class Ports:
     memories: Memories
     store: Store
     tokens: TokenCounter
+    effects: Effects
+    audit: Audit
     wake_workers: Callable[[], None] = lambda: None
     """Tells whoever drains the outbox that there is something new."""

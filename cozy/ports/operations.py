@@ -48,8 +48,8 @@ class AuditEvent:
 
 
 class Audit(Protocol):
-    async def record(self, event: AuditEvent) -> None:
-        """On disk when this returns. Raises StorageError."""
+    async def record(self, *events: AuditEvent) -> None:
+        """All or none of them are on disk when this returns. Raises StorageError."""
         ...
 
 

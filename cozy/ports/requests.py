@@ -40,7 +40,7 @@ class Requests(Protocol):
         ...
 
     async def find(self, user_id: UserId, mark: RequestMark) -> KnownRequest | None:
-        """The newest request of that key and body, of the last day."""
+        """The newest request of that key and body, of the last quarter of an hour."""
         ...
 
     async def settle(

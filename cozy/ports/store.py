@@ -124,11 +124,6 @@ class Store(Protocol):
         """
         ...
 
-    async def rounds(self, user_id: UserId, turn_id: TurnId) -> Sequence[Message]:
-        """The calls of a turn and their results, in order, with those of the turns that it said again before
-        them: also of messages that nobody sees any more. Empty where nothing is known of it."""
-        ...
-
     async def messages(
         self, user_id: UserId, session_id: SessionId, *, limit: int | None = None
     ) -> Sequence[StoredMessage]:

@@ -68,7 +68,7 @@ def _said(turn: Turn) -> tuple[Message, ...]:
     """What the turn brings to the answer: of one that goes on with a stored turn, only the results."""
     if turn.resumes is not None:
         return turn.results
-    return (Message("user", turn.text, parts=turn.parts), *turn.rounds, *turn.results)
+    return (Message("user", turn.text, parts=turn.parts, name=turn.name), *turn.rounds, *turn.results)
 
 
 def _unseen(reply: Reply) -> tuple[Message, ...]:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import anyio
 
-from cozy.errors import CozyError, ToolError, did_you_mean
+from cozy.errors import CozyError, StorageError, ToolError, did_you_mean
 from cozy.events import ToolFinished, ToolStarted
-from cozy.ports.tools import ToolCaller, ToolResult
+from cozy.ports.effects import Effect
+from cozy.ports.operations import AuditEvent
+from cozy.ports.tools import ToolCaller, ToolResult, ToolSpec
 from cozy.stages.base import StageContext, Tool
+from cozy.stages.conversation import NOT_KNOWN
 from cozy.stages.values import Generation
 from cozy.turn import Message, ToolCall
 
 _log = logging.getLogger("cozy.turn")
+
+AUDIT_TIMEOUT_S = 5.0
+"""A turn that was cut off waits no longer for the record of its calls."""
 
 
 class ToolDenied(ToolError):
@@ -27,6 +33,20 @@ class ToolDenied(ToolError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the tool `{name}` is not allowed here", hint="answer without it")
+
+
+class NoSuchTool(ToolError):
+    code = "TOOL_UNKNOWN"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no tool `{name}`", hint=did_you_mean(name, known))
+
+
+class ToolTimeout(ToolError):
+    code = "TOOL_TIMEOUT"
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        super().__init__(f"`{name}` did not answer within {timeout_s:g} s")
 
 
 class ToolRuns:
@@ -38,7 +58,8 @@ class ToolRuns:
         self._tools = {tool.spec.name: tool for tool in ctx.tools.ours}
         # only the stage that speaks offers them: a hidden one makes up their names
         self._clients = frozenset(spec.name for spec in ctx.tools.clients if ctx.node.speaks)
-        self._before: Mapping[tuple[str, str], str] | None = None
+        self._looked_back = False
+        self._before: Mapping[tuple[str, str], Effect] = {}
 
     def parted(self, calls: tuple[ToolCall, ...]) -> tuple[tuple[ToolCall, ...], tuple[ToolCall, ...]]:
         """The calls that are answered here, and those that the client runs."""
@@ -54,31 +75,37 @@ class ToolRuns:
         for message in generation.messages:
             ctx.keep(replace(message, tool_calls=tuple(calls)))
         results: list[Message | None] = [None] * len(calls)
-        started = perf_counter()
+        started, events = perf_counter(), list[AuditEvent]()
 
         async def run(index: int, call: ToolCall) -> None:
-            results[index] = await self._call(call)
+            results[index] = await self._call(call, events)
 
-        if len(calls) == 1:
-            await run(0, calls[0])
-        else:
-            async with anyio.create_task_group() as tasks:
-                for index, call in enumerate(calls):
-                    tasks.start_soon(run, index, call)
+        try:
+            if len(calls) == 1:
+                await run(0, calls[0])
+            else:
+                async with anyio.create_task_group() as tasks:
+                    for index, call in enumerate(calls):
+                        tasks.start_soon(run, index, call)
+        finally:
+            await self._put_on_record(events)
         ctx.mark("tools", started, perf_counter())
         return [message for message in results if message is not None]
 
-    async def _call(self, call: ToolCall) -> Message:
+    async def _call(self, call: ToolCall, events: list[AuditEvent]) -> Message:
         ctx = self._ctx
         await ctx.emit(ToolStarted(call.id, call.name, call.arguments, ctx.node.id))
-        started = perf_counter()
+        started, outcome = perf_counter(), "interrupted"
         try:
-            result = await self._result(call)
+            result, outcome = await self._result(call)
         except CozyError as error:  # the model reads what went wrong, and the turn goes on
-            result = ToolResult(str(error), is_error=True)
+            result, outcome = ToolResult(str(error), is_error=True), error.code
         except Exception:  # a bug of the tool's: its words are for the log, not for a model
             _log.exception("tool %s failed", call.name, extra=self._log_fields())
             result = ToolResult(f"`{call.name}` is broken and gave no result", is_error=True)
+            outcome = "broken"
+        finally:
+            events.append(self._event(call.name, outcome, perf_counter() - started))
         seconds = perf_counter() - started
         message = Message("tool", result.content, tool_call_id=call.id)
         ctx.keep(message)  # before the world hears of it: the reader may have left
@@ -87,21 +114,45 @@ class ToolRuns:
         )
         return message
 
-    async def _result(self, call: ToolCall) -> ToolResult:
-        tool, ctx = self._tool(call.name), self._ctx
+    async def _result(self, call: ToolCall) -> tuple[ToolResult, str]:
+        """What the model reads of a call, and how it went, in a word for the audit trail."""
+        tool = self._tool(call.name)
         arguments = tool.check(call.arguments)
-        if tool.spec.side_effects and self._before:
-            known = self._before.get(_same(call.name, arguments))
-            if known is not None:
-                ctx.note(not_run_again=call.name)
-                return ToolResult(known)
-        turn = ctx.turn
-        language = turn.language or ctx.persona.about.language or _written_in(turn.text)
+        if not tool.spec.side_effects:
+            result = await self._run(tool.spec, arguments)
+            return result, _outcome(result)
+        effect = Effect(call.name, json.dumps(arguments, ensure_ascii=False, sort_keys=True))
+        if (known := self._before.get((effect.tool, effect.arguments))) is not None:
+            self._ctx.note(not_run_again=call.name)
+            return ToolResult(NOT_KNOWN if known.result is None else known.result), "not_run_again"
+        result = await self._change(tool.spec, arguments, effect)
+        return result, _outcome(result)
+
+    async def _change(self, spec: ToolSpec, arguments: Mapping[str, Any], effect: Effect) -> ToolResult:
+        """Run a tool that changes something, which is on disk before and after."""
+        effects = self._ctx.ports.effects
+        await effects.begin(self._ctx.turn, effect)
+        try:
+            result = await self._run(spec, arguments)
+        except ToolTimeout:
+            raise  # it may be done all the same: nobody knows
+        except ToolError:
+            await effects.end(effect)
+            raise
+        try:
+            await effects.end(replace(effect, result=None if result.is_error else result.content))
+        except StorageError as error:  # done is done: a model that is told of an error would do it again
+            _log.error("effect not kept", extra={**self._log_fields(), "tool": spec.name, "code": error.code})
+        return result
+
+    async def _run(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
+        turn = self._ctx.turn
+        language = turn.language or self._ctx.persona.about.language or _written_in(turn.text)
         caller = ToolCaller(turn.user_id, turn.session_id, turn.id, turn.personality_id, language)
-        timeout_s = self._timeout_s or tool.spec.timeout_s
+        timeout_s = self._timeout_s or spec.timeout_s
         with anyio.move_on_after(timeout_s):
-            return await ctx.ports.tools.call(call.name, arguments, caller)
-        raise ToolError(f"`{call.name}` did not answer within {timeout_s:g} s")
+            return await self._ctx.ports.tools.call(spec.name, arguments, caller)
+        raise ToolTimeout(spec.name, timeout_s)
 
     def _tool(self, name: str) -> Tool:
         """The tool of this name; raises ToolError where it may not be run, whatever was offered."""
@@ -113,46 +164,50 @@ class ToolRuns:
         ):
             _log.warning("tool denied", extra={**self._log_fields(), "tool": name})
             raise ToolDenied(name)
-        raise ToolError(f"there is no tool `{name}`", hint=did_you_mean(name, self._tools))
+        raise NoSuchTool(name, self._tools)
 
     async def _look_back(self, calls: Sequence[ToolCall]) -> None:
-        """Learn what the turn that is said again has done, before anything is done that counts twice."""
-        again = self._ctx.turn.retry_of
-        if again is None or self._before is not None:
+        """Learn what the turn has done when it ran before, ahead of anything that counts twice."""
+        turn = self._ctx.turn
+        if self._looked_back or not (turn.retry_of or (turn.request and turn.request.repeated)):
             return
         if any(call.name in self._tools and self._tools[call.name].spec.side_effects for call in calls):
-            self._before = _results_of(await self._ctx.ports.store.rounds(self._ctx.turn.user_id, again))
+            self._looked_back = True
+            known = await self._ctx.ports.effects.before(turn)
+            self._before = {(effect.tool, effect.arguments): effect for effect in known}
 
-    def _log_fields(self) -> dict[str, str]:
-        turn = self._ctx.turn
-        return {
-            "turn_id": str(turn.id),
-            "personality_id": turn.personality_id,
-            "stage": self._ctx.node.id,
-        }
+    def _event(self, tool: str, outcome: str, seconds: float) -> AuditEvent:
+        """That it was called, for whom and how it went; never with what."""
+        turn, is_denied = self._ctx.turn, outcome in (ToolDenied.code, NoSuchTool.code)
+        facts = {"tool": tool, "turn_id": str(turn.id), "outcome": outcome, "ms": round(seconds * 1000, 1)}
+        return AuditEvent(
+            "tool.denied" if is_denied else "tool.executed",
+            user_id=turn.user_id,
+            request_id=turn.request_id,
+            session_id=turn.session_id,
+            personality_id=turn.personality_id,
+            level="warning" if is_denied else "info",
+            payload=facts,
+        )
+
+    async def _put_on_record(self, events: Sequence[AuditEvent]) -> None:
+        """Whatever happens to the turn; one that has run its tools does not fail for it."""
+        code = "AUDIT_TIMEOUT"
+        try:
+            with anyio.move_on_after(AUDIT_TIMEOUT_S, shield=True):
+                await self._ctx.ports.audit.record(*events)
+                return
+        except StorageError as error:
+            code = error.code
+        tools = [event.payload["tool"] for event in events]
+        _log.error("tools not audited", extra={**self._log_fields(), "tool": tools, "code": code})
+
+    def _log_fields(self) -> dict[str, str | None]:
+        return {**self._ctx.turn.log_fields(), "stage": self._ctx.node.id}
 
 
-def _results_of(rounds: Sequence[Message]) -> dict[tuple[str, str], str]:
-    """What each call gave, by what was called with what."""
-    calls: dict[str, ToolCall] = {}
-    results: dict[tuple[str, str], str] = {}
-    for message in rounds:
-        calls |= {call.id: call for call in message.tool_calls}
-        if message.role == "tool" and (call := calls.get(message.tool_call_id or "")):
-            results[_same(call.name, _read(call.arguments))] = message.content
-    return results
-
-
-def _read(arguments: str) -> Any:
-    try:
-        return json.loads(arguments) if arguments.strip() else {}
-    except (ValueError, RecursionError):
-        return arguments
-
-
-def _same(name: str, arguments: Any) -> tuple[str, str]:
-    """What makes two calls the same: the tool, and its arguments however they are written."""
-    return name, json.dumps(arguments, ensure_ascii=False, sort_keys=True)
+def _outcome(result: ToolResult) -> str:
+    return "failed" if result.is_error else "ok"
 
 
 def _written_in(text: str) -> str | None:

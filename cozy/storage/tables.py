@@ -85,6 +85,8 @@ messages = Table(
     Column("reasoning", StoredText),
     Column("parts", Json),
     Column("tokens", Integer),
+    # which of several people of one role speaks
+    Column("name", StoredText),
     Column("metadata", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("deleted_at", UtcDateTime),
@@ -235,6 +237,24 @@ pending_calls = Table(
     Column("call_id", StoredText, primary_key=True),
     Column("messages", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+tool_effects = Table(
+    "tool_effects",
+    metadata,
+    # a call of a tool that changes something, written before it is made: one turn makes none twice
+    Column("id", Uuid, primary_key=True),
+    Column("turn_id", Uuid, nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("session_id", Uuid),
+    # what the turn's request is known by, where it may come again
+    Column("request_key", StoredText),
+    Column("tool", StoredText, nullable=False),
+    Column("arguments", StoredText, nullable=False),
+    # none while it is not known whether it was carried out
+    Column("result", StoredText),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Index("ix_tool_effects_request", "user_id", "request_key"),
 )
 
 signals = Table(

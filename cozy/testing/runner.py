@@ -17,6 +17,8 @@ import anyio
 from cozy.adapters.extraction import Extractor
 from cozy.adapters.scripted import ScriptedLLM, ScriptError
 from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
+from cozy.adapters.sql_audit import SqlAudit
+from cozy.adapters.sql_effects import SqlEffects
 from cozy.adapters.sql_knowledge import SqlKnowledge
 from cozy.adapters.sql_memory import SqlMemories
 from cozy.adapters.sql_profile import SqlProfiles
@@ -157,6 +159,8 @@ class _Bench:
                 database, Trouble(fixture.store.history), Trouble(fixture.store.save), fixture.summary
             ),
             tokens=EstimatingTokens(),
+            effects=SqlEffects(database),
+            audit=SqlAudit(database),
         )
 
     def _knowledge(self, fixture: Fixture) -> Knowledge:

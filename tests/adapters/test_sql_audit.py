@@ -20,6 +20,7 @@ async def test_what_happened_is_on_disk(database: Database) -> None:
     before = utc_now()
     await SqlAudit(database).record(event)
     await SqlAudit(database).record(AuditEvent("user.made"))
+    await SqlAudit(database).record()
     rows = await database.read(
         lambda c: c.execute(select(audit_events).order_by(audit_events.c.created_at)).all()
     )
@@ -44,4 +45,5 @@ async def test_what_happened_is_on_disk(database: Database) -> None:
 async def test_what_cannot_be_written_is_told(database: Database) -> None:
     for wrong in (AuditEvent("x", payload={"a": object()}), AuditEvent("x", level="loud")):  # type: ignore[arg-type]
         with pytest.raises(StorageError):
-            await SqlAudit(database).record(wrong)
+            await SqlAudit(database).record(AuditEvent("user.made"), wrong)
+    assert not await database.read(lambda c: c.execute(select(audit_events)).all()), "all or none"

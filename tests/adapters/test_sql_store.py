@@ -198,7 +198,10 @@ async def test_a_message_comes_back_as_it_was_said(store: SqlStore, session: Ses
     said = (
         Message("system", "你是小研。"),
         Message(
-            "user", "现在几点了？🕰️", parts=({"type": "image_url", "image_url": {"url": "https://x/猫.png"}},)
+            "user",
+            "现在几点了？🕰️",
+            name="小明",
+            parts=({"type": "image_url", "image_url": {"url": "https://x/猫.png"}},),
         ),
         Message(
             "assistant",
@@ -347,52 +350,6 @@ async def test_what_a_resumed_turn_belongs_to_is_left_out_however_often_it_was_r
         assert await before(resumed.turn_id) == ["before", "that"]
     assert await before(second.turn_id, without=failed.turn_id) == ["before", "that"]
     assert await before(TurnId(uuid4()), without=failed.turn_id) == ["two"], "one that nobody knows"
-
-
-async def test_the_rounds_of_a_turn_are_found_though_it_was_said_again(
-    store: SqlStore, session: Session
-) -> None:
-    def said(text: str) -> tuple[Message, ...]:
-        asked = Message("assistant", "", tool_calls=(CALL,))
-        return (Message("user", "q"), asked, Message("tool", text, tool_call_id="call_1"))
-
-    first = turn(session, *said("one"), status="failed")
-    again = {"retry_of": str(first.turn_id)}
-    nothing = turn(session, "q", status="failed", metadata=again)
-    last = turn(session, *said("two"), metadata={"retry_of": str(nothing.turn_id)}, retry_of=nothing.turn_id)
-    for record in (first, nothing, last):
-        await store.save_turn(record)
-    user = session.user_id
-    assert list(await store.rounds(user, nothing.turn_id)) == list(first.messages[1:])
-    assert list(await store.rounds(user, last.turn_id)) == [*first.messages[1:], *last.messages[1:]]
-    assert await store.rounds(user, TurnId(uuid4())) == []
-    assert await store.rounds(await store.user("eve"), last.turn_id) == []
-
-
-async def test_a_turn_that_says_itself_again_has_its_rounds_once(store: SqlStore, session: Session) -> None:
-    turn_id = TurnId(uuid4())
-    said = (Message("user", "q"), Message("tool", "one", tool_call_id="call_1"))
-    await store.save_turn(turn(session, *said, turn_id=turn_id, metadata={"retry_of": str(turn_id)}))
-    assert [message.content for message in await store.rounds(session.user_id, turn_id)] == ["one"]
-
-
-async def test_the_rounds_of_a_turn_without_a_session_are_kept_where_it_may_be_said_again(
-    store: SqlStore, session: Session
-) -> None:
-    asked = Message("assistant", "", tool_calls=(CALL,))
-    said = (Message("user", "q"), asked, Message("tool", "one", tool_call_id="call_1"))
-    mark = RequestMark("key", "body")
-    first = replace(
-        turn(session, *said, status="failed"), session_id=None, request=mark, reply={"text": "secret"}
-    )
-    again = {"retry_of": str(first.turn_id)}
-    nothing = replace(turn(session, "q", status="failed", metadata=again), session_id=None, request=mark)
-    await store.save_turn(first)
-    await store.save_turn(nothing)
-    assert tuple(await store.rounds(session.user_id, nothing.turn_id)) == said[1:]
-    known = await SqlRequests(store.database).find(session.user_id, mark)
-    assert known is not None
-    assert known.reply == {}, "a client is told of none of it"
 
 
 async def test_the_history_goes_by_the_partial_index_and_does_not_sort(

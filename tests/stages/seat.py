@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cozy.errors import CozyError, StorageError
 from cozy.events import Event, StageDegraded, TextDelta
 from cozy.ports import Ports
+from cozy.ports.effects import Effect
 from cozy.ports.llm import LLMRequest, ModelCard
+from cozy.ports.operations import AuditEvent
 from cozy.ports.store import Job
 from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
 from cozy.stages.offer import Offer, offer_of
@@ -36,6 +39,45 @@ class Characters:
         self.learned.append((model, estimated, usage))
 
 
+class Known:
+    """Fills Effects: what a turn did before, and what it does now."""
+
+    def __init__(self, *effects: Effect, broken: Collection[str] = ()) -> None:
+        self.effects, self.broken = effects, broken
+        self.asked: list[Turn] = []
+        self.begun: list[Effect] = []
+        self.ended: list[Effect] = []
+
+    async def before(self, turn: Turn) -> Sequence[Effect]:
+        self.asked.append(turn)
+        return self.effects
+
+    async def begin(self, turn: Turn, effect: Effect) -> None:
+        self._fail("begin")
+        self.begun.append(effect)
+
+    async def end(self, effect: Effect) -> None:
+        self._fail("end")
+        self.ended.append(effect)
+
+    def _fail(self, what: str) -> None:
+        if what in self.broken:
+            raise StorageError("the disk is full")
+
+
+class Trail:
+    """Fills Audit."""
+
+    def __init__(self, error: CozyError | None = None) -> None:
+        self.error = error
+        self.events: list[AuditEvent] = []
+
+    async def record(self, *events: AuditEvent) -> None:
+        if self.error:
+            raise self.error
+        self.events.extend(events)
+
+
 @dataclass(frozen=True)
 class Window:
     """Models that nobody asks; only the size of their window is of interest."""
@@ -47,10 +89,11 @@ class Window:
 
 
 def ports(**given: Any) -> Ports:
-    """Ports of which only the given ones, and counting, are there."""
+    """Ports of which only the given ones, counting and what keeps records are there."""
     names = ("llm", "tools", "knowledge", "profiles", "memories", "store")
     nobody: Any = None
-    return Ports(**dict.fromkeys(names, nobody) | {"tokens": Characters()} | given)
+    there = {"tokens": Characters(), "effects": Known(), "audit": Trail()}
+    return Ports(**dict.fromkeys(names, nobody) | there | given)
 
 
 def persona(

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 
 from cozy.adapters.scripted_engines import ScriptedToolbox
+from cozy.errors import StorageError
 from cozy.events import ToolFinished
+from cozy.ports.effects import Effect
 from cozy.stages.base import NodeInfo
+from cozy.stages.conversation import NOT_KNOWN
 from cozy.stages.tool_arguments import compile_tools
 from cozy.stages.tool_runs import ToolRuns
 from cozy.stages.values import Generation
-from cozy.turn import ClientTool, Message, ToolCall, TurnId, UserId
-from tests.stages.seat import ADA, Seat, persona, ports, turn
+from cozy.turn import ClientTool, Message, RequestMark, ToolCall, TurnId
+from tests.stages.seat import ADA, FIRST, MAIN, Known, Seat, Trail, persona, ports, turn
 
 EARLIER = TurnId(uuid4())
-
-
-class Rounds:
-    """A store of which only the rounds of an earlier turn are asked."""
-
-    def __init__(self, *messages: Message) -> None:
-        self.messages = messages
-        self.asked: list[tuple[UserId, TurnId]] = []
-
-    async def rounds(self, user_id: UserId, turn_id: TurnId) -> Sequence[Message]:
-        self.asked.append((user_id, turn_id))
-        return self.messages
 
 
 def tools() -> ScriptedToolbox:
@@ -45,10 +37,13 @@ def tools() -> ScriptedToolbox:
     )
 
 
-def seat(box: ScriptedToolbox, store: Any = None, *, speaks: bool = True, **facts: Any) -> Seat:
+def seat(
+    box: Any, effects: Known | None = None, *, speaks: bool = True, trail: Trail | None = None, **facts: Any
+) -> Seat:
     mia = persona(tools=compile_tools(box.specs()[:2]))
     node = NodeInfo("tools", speaks=speaks)
-    return Seat(turn=turn(**facts), persona=mia, node=node, ports=ports(tools=box, store=store))
+    given = ports(tools=box, effects=effects or Known(), audit=trail or Trail())
+    return Seat(turn=turn(**facts), persona=mia, node=node, ports=given)
 
 
 def call(name: str, arguments: str = "{}", id_: str = "c1") -> ToolCall:
@@ -60,10 +55,8 @@ async def ran(here: Seat, *made: ToolCall) -> list[str]:
     return [m.content for m in await ToolRuns(here, None).round(said, made)]
 
 
-def told(*made: tuple[ToolCall, str]) -> tuple[Message, ...]:
-    """A round as it is stored."""
-    asked = Message("assistant", tool_calls=tuple(one for one, _ in made))
-    return (asked, *(Message("tool", text, tool_call_id=one.id) for one, text in made))
+def booked(arguments: str = "{}", result: str | None = "Booked, number 7.") -> Effect:
+    return Effect("book", arguments, result)
 
 
 # -- whose ----------------------------------------------------------------------------------------------
@@ -128,46 +121,137 @@ async def test_calls_and_results_are_kept_as_they_come() -> None:
     ['{"at": "seven", "table": 4}', ' {"table":4,"at":"seven"} ', '{"table": 4, "at": "\\u0073even"}'],
 )
 async def test_what_a_turn_has_done_is_not_done_again_when_it_is_said_again(arguments: str) -> None:
-    box, store = tools(), Rounds(*told((call("book", '{"table": 4, "at": "seven"}'), "Booked, number 7.")))
-    here = seat(box, store, retry_of=EARLIER)
+    box, known = tools(), Known(booked('{"at": "seven", "table": 4}'))
+    here = seat(box, known, retry_of=EARLIER)
     assert await ran(here, call("book", arguments, "c9")) == ["Booked, number 7."]
-    assert (box.calls, store.asked) == ([], [(ADA, EARLIER)])
+    assert (box.calls, known.asked, known.begun) == ([], [here.turn], [])
     assert [e.content for e in here.events if isinstance(e, ToolFinished)] == ["Booked, number 7."]
 
 
+async def test_a_request_that_is_repeated_looks_back_as_well() -> None:
+    box, mark = tools(), RequestMark("k", "b", repeated=True)
+    assert await ran(seat(box, Known(booked()), request=mark), call("book")) == ["Booked, number 7."]
+    assert box.calls == []
+
+
+async def test_what_may_have_been_done_is_not_done_again() -> None:
+    box = tools()
+    here = seat(box, Known(booked(result=None)), retry_of=EARLIER)
+    assert await ran(here, call("book")) == [NOT_KNOWN]
+    assert box.calls == []
+
+
 async def test_other_arguments_are_another_call() -> None:
-    box, store = tools(), Rounds(*told((call("book", '{"table": 4}'), "Booked, number 7.")))
-    assert await ran(seat(box, store, retry_of=EARLIER), call("book", '{"table": 5}')) == ["Booked."]
+    box, known = tools(), Known(booked('{"table": 4}'))
+    assert await ran(seat(box, known, retry_of=EARLIER), call("book", '{"table": 5}')) == ["Booked."]
 
 
 async def test_of_two_attempts_the_later_result_stands() -> None:
-    attempts = (*told((call("book"), "not known")), *told((call("book"), "Booked, number 7.")))
-    assert await ran(seat(tools(), Rounds(*attempts), retry_of=EARLIER), call("book")) == [
-        "Booked, number 7."
-    ]
+    known = Known(booked(result=None), booked())
+    assert await ran(seat(tools(), known, retry_of=EARLIER), call("book")) == ["Booked, number 7."]
 
 
 async def test_what_changes_nothing_is_run_again_and_nobody_looks_back_for_it() -> None:
-    store = Rounds(*told((call("clock"), "11:00")))
-    assert await ran(seat(tools(), store, retry_of=EARLIER), call("clock")) == ["12:00"]
-    assert store.asked == []
+    known = Known(Effect("clock", "{}", "11:00"))
+    assert await ran(seat(tools(), known, retry_of=EARLIER), call("clock")) == ["12:00"]
+    assert (known.asked, known.begun) == ([], [])
 
 
 async def test_a_turn_looks_back_once() -> None:
-    store = Rounds()
-    here = seat(tools(), store, retry_of=EARLIER)
-    runs, made = ToolRuns(here, None), (call("book"),)
+    known = Known()
+    runs, made = ToolRuns(seat(tools(), known, retry_of=EARLIER), None), (call("book"),)
     for _ in range(2):
         await runs.round(Generation("", made, "tool_calls"), made)
-    assert len(store.asked) == 1
+    assert len(known.asked) == 1
 
 
 async def test_a_turn_that_says_nothing_again_does_not_look_back() -> None:
-    store = Rounds()
-    assert await ran(seat(tools(), store), call("book")) == ["Booked."]
-    assert store.asked == []
+    known = Known(booked())
+    assert await ran(seat(tools(), known), call("book")) == ["Booked."]
+    assert known.asked == []
 
 
-async def test_stored_calls_that_cannot_be_read_are_no_obstacle() -> None:
-    store = Rounds(*told((call("book", "{"), "broken")), Message("tool", "of nothing", tool_call_id=None))
-    assert await ran(seat(tools(), store, retry_of=EARLIER), call("book")) == ["Booked."]
+async def test_a_call_that_changes_something_is_kept_before_it_is_made_and_after() -> None:
+    box, known = tools(), Known()
+    await ran(seat(box, known), call("book", '{"table": 4}'))
+    [begun], [ended] = known.begun, known.ended
+    assert begun == Effect("book", '{"table": 4}', None, begun.id)
+    assert ended == replace(begun, result="Booked.")
+
+
+async def test_a_call_that_cannot_be_kept_is_not_made() -> None:
+    box = tools()
+    [content] = await ran(seat(box, Known(broken=["begin"])), call("book"))
+    assert "the disk is full" in content
+    assert box.calls == []
+
+
+async def test_a_call_that_was_made_is_told_though_its_result_cannot_be_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await ran(seat(tools(), Known(broken=["end"])), call("book")) == ["Booked."]
+    assert [r.getMessage() for r in caplog.records] == ["effect not kept"]
+
+
+@pytest.mark.parametrize(
+    ("came", "is_forgotten"),
+    [
+        pytest.param({"fault": {"kind": "ToolError"}}, True, id="it fails"),
+        pytest.param({"content": "no table is free", "is_error": True}, True, id="it says that it failed"),
+        pytest.param({"fault": {"kind": "stall"}}, False, id="it says nothing in its time"),
+        pytest.param({"fault": {"kind": "cut"}}, False, id="its connection broke"),
+    ],
+)
+async def test_a_call_that_failed_may_be_tried_again_and_one_of_which_nobody_knows_may_not(
+    came: dict[str, Any], is_forgotten: bool
+) -> None:
+    book = {"name": "book", "side_effects": True, "timeout_s": 0.1, "results": [came]}
+    known = Known()
+    await ran(seat(ScriptedToolbox({"tools": [book]}), known), call("book"))
+    [begun] = known.begun
+    assert known.ended == ([begun] if is_forgotten else [])
+
+
+# -- on record ------------------------------------------------------------------------------------------
+
+
+async def test_every_call_is_on_record_and_never_what_it_was_called_with() -> None:
+    trail, mark = Trail(), RequestMark("k", "b", repeated=True)
+    here = seat(tools(), Known(booked()), trail=trail, request=mark, request_id="req_1")
+    await ran(here, call("clock"), call("book", id_="c2"), call("secret", '{"private": "words"}', "c3"))
+    await ran(here, call("clock", "{", "c4"), call("clok", id_="c5"))
+    assert sorted((e.type, e.payload["tool"], e.payload["outcome"]) for e in trail.events) == [
+        ("tool.denied", "clok", "TOOL_UNKNOWN"),
+        ("tool.denied", "secret", "TOOL_DENIED"),
+        ("tool.executed", "book", "not_run_again"),
+        ("tool.executed", "clock", "TOOL_FAILED"),
+        ("tool.executed", "clock", "ok"),
+    ]
+    for event in trail.events:
+        assert (event.user_id, event.session_id, event.personality_id, event.request_id) == (
+            ADA,
+            MAIN,
+            "mia",
+            "req_1",
+        )
+        assert event.payload["turn_id"] == str(FIRST)
+    assert "words" not in str(trail.events)
+
+
+async def test_a_call_that_is_cut_off_is_on_record() -> None:
+    slow = {"name": "book", "results": [{"fault": {"kind": "stall"}}]}
+    trail = Trail()
+    here = seat(ScriptedToolbox({"tools": [slow]}), trail=trail)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ran, here, call("book"))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert [e.payload["outcome"] for e in trail.events] == ["interrupted"]
+
+
+async def test_a_turn_goes_on_though_its_calls_cannot_be_put_on_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trail = Trail(StorageError("the disk is full"))
+    assert await ran(seat(tools(), trail=trail), call("clock")) == ["12:00"]
+    assert [r.getMessage() for r in caplog.records] == ["tools not audited"]

@@ -67,7 +67,8 @@ class Chat:
             if unread is not None:
                 raise unread
             ask = dialect.ask(body)
-            planned = await plan(ask, caller, Repetition.of(request.headers, body), self.service)
+            repetition = Repetition.of(request.headers, body)
+            planned = await plan(ask, caller, repetition, exchange.request_id, self.service)
         except CozyError as error:
             return refused(problem_of(error))
         exchange.personality_id = planned.graph.id

@@ -103,9 +103,7 @@ class TurnResponse:
 
     async def _answer(self) -> None:
         turn = self.plan.turn
-        begun = await self._patiently(
-            lambda: self.repeats.begin(turn, repeated=self.plan.repeated, timeout_s=self.plan.graph.timeout_s)
-        )
+        begun = await self._patiently(lambda: self.repeats.begin(turn, timeout_s=self.plan.graph.timeout_s))
         if isinstance(begun, KnownRequest):
             await self._tell_again(begun)
             return

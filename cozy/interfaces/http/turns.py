@@ -29,8 +29,8 @@ class Repetition:
 
     key: str | None
     """`Idempotency-Key`."""
-    count: int
-    """`x-stainless-retry-count`: how often the SDK has tried before."""
+    repeated: bool
+    """`x-stainless-retry-count` is above 0: the SDK has tried before."""
     body_hash: str
 
     @staticmethod
@@ -42,9 +42,8 @@ class Repetition:
                 f"`Idempotency-Key` has 1 to {KEY_LENGTH} characters", param="Idempotency-Key"
             )
         count = headers.get("x-stainless-retry-count", "0")
-        return Repetition(
-            key, int(count) if count.isascii() and count.isdigit() else 0, hashlib.sha256(body).hexdigest()
-        )
+        repeated = count.isascii() and count.isdigit() and count.strip("0") != ""
+        return Repetition(key, repeated, hashlib.sha256(body).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,6 @@ class Plan:
     graph: Graph
     turn: Turn
     """Of the first answer; others are the same under ids of their own."""
-    repeated: bool
-    """The client has asked before."""
     creates_session: bool
     """A session is to be made before the turn runs."""
 
@@ -65,7 +62,7 @@ class Plan:
         return any(node.settles for node in self.graph.nodes)
 
 
-async def plan(ask: Ask, caller: Caller, repetition: Repetition, service: Service) -> Plan:
+async def plan(ask: Ask, caller: Caller, repetition: Repetition, request_id: str, service: Service) -> Plan:
     """Raises UnknownModel, NotFound for another's session too, InvalidRequest, Unsupported, StorageError."""
     store = service.engine.ports.store
     session: Session | None = None
@@ -103,12 +100,12 @@ async def plan(ask: Ask, caller: Caller, repetition: Repetition, service: Servic
         denied_tools=() if admin else service.settings.tools.admins_only,
         personalized=ask.personalized,
         end_user=ask.end_user,
+        request_id=request_id,
         metadata=ask.metadata,
     )
     return Plan(
         graph,
         replace(turn, request=_mark(turn, ask, graph, repetition)),
-        repeated=repetition.count > 0,
         creates_session=ask.session == "new",
     )
 
@@ -189,10 +186,12 @@ def _mark(turn: Turn, ask: Ask, graph: Graph, repetition: Repetition) -> Request
         return None
     if ask.session is not None:
         where = "new" if turn.session_id is None else str(turn.session_id)
-        return RequestMark(f"session:{where}:{repetition.body_hash}", repetition.body_hash)
-    if any(tool.spec.side_effects for tool in graph.persona.tools):
-        return RequestMark(f"body:{repetition.body_hash}", repetition.body_hash)
-    return None
+        key = f"session:{where}:{repetition.body_hash}"
+    elif any(tool.spec.side_effects for tool in graph.persona.tools):
+        key = f"body:{repetition.body_hash}"
+    else:
+        return None
+    return RequestMark(key, repetition.body_hash, repeated=repetition.repeated)
 
 
 async def with_session(turn: Turn, service: Service) -> Turn:
