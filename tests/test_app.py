@@ -10,8 +10,8 @@ import pytest
 
 from cozy.adapters.builtin_tools import BuiltinTools
 from cozy.app import check_all, compile_all, models_of, open_app
+from cozy.configuration import load_settings
 from cozy.errors import EngineUnavailable, NotFound, PersonalityError
-from cozy.settings import load_settings
 from cozy.turn import Turn
 
 MIA = "id: mia\nname: 米娅\nprompt: 你叫米娅。\n"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cozy.app import check_all
+from cozy.configuration import load_settings
 from cozy.dsl.project import Sources, read_project
-from cozy.settings import load_settings
 from cozy.stages.registry import stage_types
 from cozy.testing.reading import Case, read_case
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cozy.settings import Settings, load_settings
+from cozy.configuration import load_settings
+from cozy.settings import Settings
 from cozy.startup import findings, first_admin
 
 

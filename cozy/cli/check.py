@@ -30,8 +30,8 @@ def check(paths: tuple[Path, ...], form: Literal["text", "json", "sarif"]) -> No
     import json
 
     from cozy.app import check_all
+    from cozy.configuration import load_settings
     from cozy.dsl.reports import as_json, as_sarif
-    from cozy.settings import load_settings
 
     result = check_all(load_settings(), paths)
     found = result.diagnostics

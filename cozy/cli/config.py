@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 if TYPE_CHECKING:
-    from cozy.settings import Loaded
+    from cozy.configuration import Loaded
 
 
 @click.group()
@@ -26,7 +26,7 @@ def show(as_json: bool) -> None:
     Secrets are masked. Relative paths and `auto` are shown as what they come to.
     """
     from cozy.cli.tables import columns
-    from cozy.settings import load
+    from cozy.configuration import load
 
     loaded = load()
     values = list(rows(loaded))
@@ -46,7 +46,7 @@ def show(as_json: bool) -> None:
 
 def rows(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
     """Every key with its value, secrets masked, and where it comes from."""
-    from cozy.settings import leaves, masked, shown_key
+    from cozy.configuration import leaves, masked, shown_key
 
     dumped = loaded.settings.model_dump(mode="json", exclude={"root", "file"})
     for key, value in leaves(dumped):
@@ -70,7 +70,7 @@ def check() -> None:
     """
     import anyio
 
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
     from cozy.startup import findings
 
     found = anyio.run(findings, load_settings())

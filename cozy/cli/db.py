@@ -15,7 +15,7 @@ def upgrade() -> None:
     """Bring the database up to this version's tables."""
     import anyio
 
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
     from cozy.storage import migrate
 
     async def work(url: str) -> None:
@@ -33,7 +33,7 @@ def status() -> None:
     """Tell which revision the database has; exits with 1 where it is not this version's."""
     import anyio
 
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
     from cozy.storage import migrate
 
     have, _ = anyio.run(migrate.current, load_settings().database.url)

@@ -54,9 +54,9 @@ def _compiled(name: str) -> Graph:
     """The graph of one personality. Raises NotFound, or PersonalityError where it does not pass the check."""
     from cozy.adapters.builtin_tools import BuiltinTools
     from cozy.app import check_all
+    from cozy.configuration import load_settings
     from cozy.engine.compile import compile_graph
     from cozy.errors import NotFound, PersonalityError
-    from cozy.settings import load_settings
 
     settings = load_settings()
     result = check_all(settings)

@@ -103,8 +103,9 @@ def new(name: str, language: str | None) -> None:
 
     NAME is its id: lower-case letters, digits and underscores, a letter first.
     """
+    from cozy.configuration import load_settings
     from cozy.errors import CozyError
-    from cozy.settings import load_settings, shipped
+    from cozy.settings import shipped
 
     _check_id(name)
     settings = load_settings()

@@ -27,7 +27,7 @@ user_option = click.option(
 def with_app(work: Callable[[App], Awaitable[T]]) -> T:
     """Do something with the running installation. Raises CozyError."""
     from cozy.app import open_app
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
 
     return _within(open_app(load_settings()), work)
 
@@ -36,7 +36,7 @@ def with_storage(work: Callable[[Stored], Awaitable[T]]) -> T:
     """Do something with what is stored; mistakes in personalities are no hindrance. Raises CozyError."""
     from cozy.adapters.demo_llm import DemoLLM
     from cozy.app import open_storage
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
 
     return _within(open_storage(load_settings(), DemoLLM()), work)
 
@@ -64,7 +64,7 @@ def with_accounts(work: Callable[[Accounts], Awaitable[T]]) -> T:
     from cozy.adapters.memory_limits import MemoryLimits
     from cozy.adapters.sql_audit import SqlAudit
     from cozy.app import open_storage
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
 
     settings = load_settings()
 

@@ -58,7 +58,7 @@ def serve(
     once. With several workers SIGHUP starts them anew, one after the other.
     """
     from cozy.cli.json_logs import configure_logs
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
 
     settings = load_settings()
     given = {

@@ -30,8 +30,8 @@ def test(paths: tuple[Path, ...], update: bool) -> None:
     import anyio
 
     from cozy.app import cache_folder
+    from cozy.configuration import load_settings
     from cozy.dsl.project import Sources, read_project
-    from cozy.settings import load_settings
     from cozy.testing.report import fixtures_in
 
     settings = load_settings()

@@ -37,7 +37,7 @@ def count(text: str, model: str | None) -> None:
 
     from cozy.adapters.token_counter import TikTokenCounter
     from cozy.app import named_encodings
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
 
     settings = load_settings()
     model = model or settings.model.default
@@ -62,7 +62,7 @@ def install(path: Path) -> None:
 
 def _files() -> EncodingFiles:
     from cozy.adapters.encoding_files import EncodingFiles
-    from cozy.settings import load_settings
+    from cozy.configuration import load_settings
 
     return EncodingFiles(load_settings().paths.data)
 

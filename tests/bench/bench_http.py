@@ -102,9 +102,9 @@ def cozy_server(listener: socket.socket, model_url: str, folder: str, words: Any
     import logging
     from contextlib import asynccontextmanager
 
+    from cozy.configuration import load_settings
     from cozy.interfaces.http.app import open_http
     from cozy.service import extensions, open_service
-    from cozy.settings import load_settings
 
     logging.disable(logging.CRITICAL)
     root = Path(folder)

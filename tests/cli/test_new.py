@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from cozy.app import check_all
 from cozy.cli.new import new
+from cozy.configuration import load_settings
 from cozy.errors import CozyError
-from cozy.settings import load_settings
 from tests.cli.terminal import called
 
 

@@ -16,10 +16,10 @@ from cozy.adapters.scripted import ScriptedLLM
 from cozy.adapters.scripted_engines import ScriptedKnowledge
 from cozy.app import App, open_app
 from cozy.cli.chat import installation
+from cozy.configuration import load_settings
 from cozy.errors import CozyError
 from cozy.events import TextDelta
 from cozy.interfaces.repl.conversation import Conversation, Said
-from cozy.settings import load_settings
 from tests.cli.terminal import called
 from tests.interfaces.repl.talking import jobs_done
 

@@ -13,10 +13,10 @@ from syrupy.assertion import SnapshotAssertion
 from cozy.adapters.scripted import ScriptedLLM
 from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.app import App, open_app
+from cozy.configuration import load_settings
 from cozy.engine.preview import Preview, identity, previews, welcome
 from cozy.errors import TurnError
 from cozy.ports import Ports
-from cozy.settings import load_settings
 from cozy.turn import Turn
 
 ROUTER = """\

@@ -23,11 +23,12 @@ from openai import AsyncOpenAI
 
 from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.cli.connections import PatientConfig, use_connections
+from cozy.configuration import load_settings
 from cozy.interfaces.http.app import open_http
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import IdentityAdmin, Scope, User
 from cozy.service import extensions, open_service
-from cozy.settings import Settings, load_settings
+from cozy.settings import Settings
 from tests.upstream import Upstream
 
 MIA = """\

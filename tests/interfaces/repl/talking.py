@@ -15,9 +15,9 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from cozy.app import App, open_app
 from cozy.cli.chat import installation
+from cozy.configuration import load_settings
 from cozy.interfaces.repl.conversation import Conversation
 from cozy.interfaces.repl.loop import converse
-from cozy.settings import load_settings
 from tests.interfaces.repl.terminals import Terminal
 
 ENTER, CTRL_C, CTRL_D, CTRL_U, ALT_ENTER = "\r", "\x03", "\x04", "\x15", "\x1b\r"

@@ -17,10 +17,10 @@ import pytest
 from cozy.adapters.scripted_engines import ScriptedKnowledge
 from cozy.app import App, open_app
 from cozy.cli.chat import installation
+from cozy.configuration import load_settings
 from cozy.errors import CozyError
 from cozy.interfaces.repl.conversation import Conversation
 from cozy.interfaces.repl.plain import Plain, lines_of, one, whole
-from cozy.settings import load_settings
 from tests.upstream import Answer, Cut, Hold, Script, chunk, sse, upstream
 
 

@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cozy.configuration import load, load_settings, masked
 from cozy.errors import ConfigError
-from cozy.settings import (
-    DEMO_MODEL,
-    CardSettings,
-    ProviderSettings,
-    Settings,
-    load,
-    load_settings,
-    masked,
-)
+from cozy.settings import DEMO_MODEL, CardSettings, ProviderSettings, Settings
 
 
 def write(folder: Path, text: str) -> Path:
