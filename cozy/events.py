@@ -101,11 +101,13 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class UsageReported:
-    """What one request to a model cost, as its server counted."""
+    """What one request to a model cost."""
 
     stage: str
     model: str
     usage: Usage
+    is_estimate: bool = False
+    """Its server told nothing, so that Cozy has counted."""
 
 
 @dataclass(frozen=True, slots=True)

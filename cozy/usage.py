@@ -1,4 +1,4 @@
-"""Tokens that a model's server counted."""
+"""Tokens, as a model's server counted them; as Cozy counts, where it tells nothing."""
 
 from __future__ import annotations
 

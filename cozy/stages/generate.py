@@ -12,9 +12,9 @@ from cozy.errors import EngineError, EngineTimeout
 from cozy.events import FinishReason, ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
 from cozy.ports.llm import Chunk, FinishChunk, LLMRequest, ReasoningChunk, TextChunk, ToolCallChunk
 from cozy.stages.base import StageContext
-from cozy.stages.prompting import request_tokens
+from cozy.stages.prompting import message_tokens, request_tokens
 from cozy.stages.values import Generation
-from cozy.turn import ToolCall
+from cozy.turn import Message, ToolCall
 from cozy.usage import Usage
 
 BETWEEN_ROUNDS = "\n\n"
@@ -118,6 +118,8 @@ class _Answer:
             ctx.mark("first_token", started, first or ended)
             if first:
                 ctx.mark("upstream", first, ended)
+                if self.finish is None:  # cut off: it has cost something all the same
+                    self._count(None)
 
     async def _take(self, chunk: Chunk) -> None:
         stage = self.ctx.node.id
@@ -156,12 +158,9 @@ class _Answer:
         ctx, request, finish = self.ctx, self.request, self.finish
         if finish is None:  # the port's contract; an adapter that breaks it is a bug
             raise RuntimeError("the model's stream ended without a FinishChunk")
-        usage = finish.usage or Usage()
-        if finish.usage is not None:
-            if not any(message.parts for message in request.messages):  # we cannot count pictures
-                ctx.ports.tokens.learn(request.model, request_tokens(request, ctx), usage)
-            await ctx.emit(UsageReported(ctx.node.id, request.model, usage))
-        ctx.asked(request, usage)
+        usage = self._count(finish.usage)
+        is_estimate = finish.usage is None
+        await ctx.emit(UsageReported(ctx.node.id, request.model, usage, is_estimate))
         return Generation(
             text="".join(self.text),
             tool_calls=tuple(self.calls[index] for index in sorted(self.calls)),
@@ -171,6 +170,17 @@ class _Answer:
             reasoning="".join(self.reasoning),
             request=request,
         )
+
+    def _count(self, reported: Usage | None) -> Usage:
+        """Put on record what it cost: as the server reports it, else as we count it."""
+        ctx, request = self.ctx, self.request
+        if reported is None:
+            made = Message("assistant", "".join(self.reasoning + self.text), tuple(self.calls.values()))
+            reported = Usage(request_tokens(request, ctx), message_tokens(made, request.model, ctx))
+        elif not any(message.parts for message in request.messages):  # we cannot count pictures
+            ctx.ports.tokens.learn(request.model, request_tokens(request, ctx), reported)
+        ctx.asked(request, reported)
+        return reported
 
     def _reason(self, finish: FinishChunk) -> FinishReason:
         if finish.reason not in ("stop", "tool_calls"):

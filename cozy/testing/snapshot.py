@@ -111,7 +111,8 @@ def _event(event: Event) -> str | None:
         case ToolFinished(_, name, content, is_error, _, stage):
             return f"{stage} {'failed' if is_error else 'ran'} {name}: {_text(content)}"
         case UsageReported(stage, model, usage):
-            counts = f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"
+            about = "about " if event.is_estimate else ""
+            counts = f"{about}{usage.prompt_tokens} + {usage.completion_tokens} tokens"
             return f"{stage} used {counts} of {model}"
         case TurnFinished(text, reason):
             calls = "".join(f", {_call(call)}" for call in event.tool_calls)

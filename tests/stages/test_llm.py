@@ -224,7 +224,7 @@ async def test_calls_of_a_model_that_was_offered_no_tools_are_not_taken() -> Non
     here = seat(script({"text": "Hm.", "tool_calls": [{"name": "clock"}]}))
     said = await llm().run(PROMPT, here)
     assert (said.text, said.tool_calls, said.finish_reason) == ("Hm.", (), "stop")
-    assert here.events == [TextDelta("Hm.", "answer")]
+    assert not [event for event in here.events if isinstance(event, ToolCallDelta)]
 
 
 async def test_pieces_without_words_are_not_told() -> None:
@@ -281,13 +281,36 @@ async def test_nothing_is_learned_from_a_request_with_pictures() -> None:
     assert counter.learned == []
 
 
-async def test_a_server_that_does_not_count_teaches_nothing() -> None:
+async def test_where_the_server_does_not_count_we_do_and_learn_nothing() -> None:
     counter, model = Characters(), ScriptedLLM("Yes.")
     here = seat(model)
     here.ports = ports(llm=model, tokens=counter)
     said = await llm().run(PROMPT, here)
-    assert (counter.learned, said.usage) == ([], Usage())
-    assert here.requests == [(model.requests[0], Usage())]
+    asked = sum(len(m.content) for m in model.requests[0].messages)
+    assert counter.learned == []
+    assert asked < said.usage.prompt_tokens < asked + 40
+    assert len("Yes.") <= said.usage.completion_tokens < 10
+    assert here.requests == [(model.requests[0], said.usage)]
+    assert [e for e in here.events if isinstance(e, UsageReported)] == [
+        UsageReported("answer", "test/big", said.usage, is_estimate=True)
+    ]
+
+
+async def test_what_was_cut_off_has_cost_something_all_the_same() -> None:
+    model = script({"text": ["So", " on"], "fault": {"kind": "cut", "after": 1}})
+    here = seat(model)
+    with pytest.raises(EngineUnavailable):
+        await llm().run(PROMPT, here)
+    [(_, usage)] = here.requests
+    assert 0 < usage.completion_tokens <= len("So") + 4
+    assert usage.prompt_tokens > 0
+
+
+async def test_what_was_never_begun_has_cost_nothing() -> None:
+    here = seat(script({"fault": {"kind": "EngineUnavailable"}}))
+    with pytest.raises(EngineUnavailable):
+        await llm().run(PROMPT, here)
+    assert here.requests == []
 
 
 async def test_the_time_to_the_first_piece_is_told_apart() -> None:
@@ -429,7 +452,8 @@ async def test_waiting_for_the_reader_is_not_waiting_for_the_model() -> None:
     class Slow(Seat):
         async def emit(self, event: Any) -> None:
             await super().emit(event)
-            await anyio.sleep(0.1)
+            if isinstance(event, ReasoningDelta):
+                await anyio.sleep(0.1)
 
     model = script({"reasoning": ["Hm.", "Hm.", "Hm."], "text": "好"})
     here = seat(model)

@@ -123,7 +123,8 @@ def _models(events: Sequence[Event]) -> Iterator[str]:
             u = event.usage
             cached = f" ({u.cached_tokens} cached)" if u.cached_tokens else ""
             thought = f" ({u.reasoning_tokens} thought)" if u.reasoning_tokens else ""
-            tokens = f"{u.prompt_tokens}{cached} + {u.completion_tokens}{thought} tokens"
+            about = "about " if event.is_estimate else ""
+            tokens = f"{about}{u.prompt_tokens}{cached} + {u.completion_tokens}{thought} tokens"
             yield f"{event.stage}: {event.model} · {tokens}"
 
 
