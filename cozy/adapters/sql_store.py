@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Executable, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from cozy.adapters import account_rules
 from cozy.adapters.message_rows import (
     MESSAGE_COLUMNS,
     ROW_COLUMNS,
@@ -87,7 +88,13 @@ _MESSAGES = (
     .order_by(messages.c.position.desc())
     .limit(bindparam("limit"))
 )
-_USER = select(users.c.id).where(users.c.username == bindparam("username"))
+# a name that an earlier version kept as it was typed, and that another has now, goes by that spelling first
+_USER = (
+    select(users.c.id)
+    .where(or_(users.c.username == bindparam("typed"), users.c.username == bindparam("name")))
+    .order_by(users.c.username != bindparam("typed"))
+    .limit(1)
+)
 
 # the row's lock is held until the commit: positions are given to one turn at a time
 _COUNT_TURN = (
@@ -142,21 +149,24 @@ class SqlStore:
     pruning: Pruning = field(default_factory=Pruning, kw_only=True)
 
     async def user(self, username: str) -> UserId:
+        name = account_rules.canonical(username.strip())
+        known_as = {"typed": username, "name": name}
+
         def find(connection: Connection) -> UUID | None:
-            return connection.execute(_USER, {"username": username}).scalar()
+            return connection.execute(_USER, known_as).scalar()
 
         def make(connection: Connection) -> UUID:
             now = utc_now()
             row = {
                 "id": uuid4(),
-                "username": username,
+                "username": name,
                 "role": "user",
                 "status": "active",
                 "created_at": now,
                 "updated_at": now,
             }
             connection.execute(_INSERT_USER[self.database.dialect], row)
-            return connection.execute(_USER, {"username": username}).scalar_one()
+            return connection.execute(_USER, known_as).scalar_one()
 
         return UserId(await self.database.read(find) or await self.database.write(make))
 

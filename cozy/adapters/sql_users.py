@@ -119,7 +119,7 @@ def account_of(
 def account_named(connection: Connection, typed: str, name: str) -> Account | None:
     """By user name or e-mail; `name` is the canonical spelling of `typed`.
 
-    Names that the terminal has made are kept as they were typed, so those go first.
+    A name of an earlier version that is kept as it was typed goes first.
     """
     found = [account(row) for row in connection.execute(_NAMED, {"typed": typed, "name": name}).all()]
     ranked = sorted(found, key=lambda a: (a.user.username != typed, a.user.username != name))

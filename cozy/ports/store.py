@@ -87,7 +87,7 @@ class Store(Protocol):
     """Raises StorageError; a session of another user is NotFound, as one that does not exist."""
 
     async def user(self, username: str) -> UserId:
-        """The id of a user, made on first sight."""
+        """The id of a user, made on first sight; names that read alike are one, as at logins."""
         ...
 
     async def create_session(

@@ -173,13 +173,22 @@ async def test_where_registration_is_closed_an_admin_still_makes_users(database:
 
 
 async def test_the_terminals_user_cannot_be_taken_over(identity: IdentityAdmin, database: Database) -> None:
-    ada = await SqlStore(database).user("ada")
+    ada = await SqlStore(database).user("Ada")
     with pytest.raises(Conflict):
         await identity.register("Ada", None, PASSWORD)
     with pytest.raises(WrongPassword):
         await identity.login("ada", "")
     await identity.set_password(ada, PASSWORD)
     assert (await identity.login("ada", PASSWORD)).user.id == ada
+
+
+async def test_whoever_has_registered_is_the_same_user_at_the_terminal(
+    identity: IdentityAdmin, database: Database
+) -> None:
+    ada = await identity.register("Ａda", None, PASSWORD)
+    store = SqlStore(database)
+    assert [await store.user(name) for name in ("ada", "Ada", "ＡＤＡ")] == [ada.id] * 3
+    assert await identity.count_users() == 1
 
 
 # logging in

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from cozy.adapters import sql_store as module
 from cozy.adapters.sql_requests import SqlRequests
@@ -91,6 +91,33 @@ async def test_a_user_is_made_on_first_sight_and_found_after(store: SqlStore) ->
     first = await store.user("小明")
     assert await store.user("小明") == first
     assert await store.user("小红") != first
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        pytest.param("ada", "Ada", id="case"),
+        pytest.param("Ａｄａ", "ada", id="full width"),
+        pytest.param("straße", "STRASSE", id="case that changes length"),
+        pytest.param("José", "Jose\u0301", id="composed and not"),
+        pytest.param("小明", " 小明\u3000", id="spaces around"),
+        pytest.param("ﾀﾅｶ", "タナカ", id="half width"),
+    ],
+)
+async def test_names_that_read_alike_are_one_user(store: SqlStore, said: str, again: str) -> None:
+    first = await store.user(said)
+    assert await store.user(again) == first
+    assert await store.user(said) == first
+
+
+async def test_a_name_kept_as_it_was_typed_is_found_by_that_spelling(
+    store: SqlStore, database: Database, ada: UserId
+) -> None:
+    old, now = uuid4(), utc_now()
+    row = {"username": "Ada", "role": "user", "status": "active", "created_at": now, "updated_at": now}
+    await database.write(lambda c: c.execute(insert(users), {"id": old, **row}))
+    assert await store.user("Ada") == old
+    assert await store.user("ada") == await store.user("ADA") == ada
 
 
 async def test_a_user_seen_first_by_many_at_once_is_one_user(store: SqlStore) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -171,6 +172,26 @@ async def test_every_migration_can_be_taken_back(database_url: str) -> None:
         left = await database.read(lambda connection: inspect(connection).get_table_names())
     assert left == ["alembic_version"]
     assert await migrate.upgrade(database_url) is True
+
+
+async def test_names_as_they_were_typed_become_those_that_logins_know(database_url: str) -> None:
+    await migrate.run(database_url, "downgrade", "0003")
+    names = ("Ada", "ADA", "bob", "Bob", "小明", " Ｅve")
+    now = utc_now()
+    made = [
+        {"username": name, "role": "user", "status": "active"}
+        | {"id": uuid4(), "created_at": now + timedelta(seconds=n), "updated_at": now}
+        for n, name in enumerate(names)
+    ]
+    async with open_database(database_url) as database:
+        await database.write(lambda c: c.execute(insert(users), made))
+    await migrate.upgrade(database_url)
+    async with open_database(database_url) as database:
+        found = await database.read(
+            lambda c: {row.id: row.username for row in c.execute(select(users.c.id, users.c.username))}
+        )
+    renamed = dict(zip([row["id"] for row in made], ("ada", "ADA", "bob", "Bob", "小明", "eve"), strict=True))
+    assert found == renamed
 
 
 async def test_a_migration_that_makes_tables_anew_loses_no_row(
