@@ -8,7 +8,7 @@ from hashlib import blake2b
 from uuid import UUID
 
 from cozy.errors import RateLimited
-from cozy.ports.limits import Rate, RateLimiter
+from cozy.ports.limits import Rate, RateLimiter, counted_as
 from cozy.settings import AuthSettings
 
 ADDRESS_FACTOR = 5
@@ -26,7 +26,7 @@ class LoginLimits:
         """By name, known or not, and by network address where there is one."""
         buckets = [(f"login:{_short(name)}", self._rate(1))]
         if address:
-            buckets.append((f"login-address:{_short(address)}", self._rate(ADDRESS_FACTOR)))
+            buckets.append((f"login-address:{_short(counted_as(address))}", self._rate(ADDRESS_FACTOR)))
         return buckets
 
     def of_user(self, user_id: UUID) -> Sequence[Bucket]:

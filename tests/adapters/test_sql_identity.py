@@ -282,6 +282,17 @@ async def test_one_address_cannot_try_many_names(database: Database) -> None:
             await identity.login("user9", "wrong", address="203.0.113.8")
 
 
+async def test_a_network_of_ipv6_is_one_address(database: Database) -> None:
+    async with people(database, AuthSettings(login_attempts=1)) as identity:
+        for number in range(5):
+            with pytest.raises(WrongPassword):
+                await identity.login(f"user{number}", "wrong", address=f"2001:db8::{number}")
+        with pytest.raises(RateLimited):
+            await identity.login("user9", "wrong", address="2001:db8::9")
+        with pytest.raises(WrongPassword):
+            await identity.login("user9", "wrong", address="2001:db8:0:1::9")
+
+
 async def test_many_guesses_at_once_are_counted_each(database: Database) -> None:
     async with people(database, AuthSettings(login_attempts=3)) as identity:
         await identity.register("ann", None, PASSWORD)

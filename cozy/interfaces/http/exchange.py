@@ -14,6 +14,7 @@ from cozy.errors import CozyError
 from cozy.ports.limits import Allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"\[(?P<six>[^\]]*)\](:\d+)?|(?P<four>[\d.]+):\d+")
 _KEY = "cozy.exchange"
 
 
@@ -56,14 +57,13 @@ class Exchange:
 
 def begin_exchange(scope: MutableMapping[str, Any], trusted: Iterable[str]) -> Exchange:
     """The exchange of a request that has just come in; it is the scope's from now on."""
-    headers = {
-        name: value for name, value in scope["headers"] if name in (b"x-request-id", b"x-forwarded-for")
-    }
-    sent = headers.get(b"x-request-id", b"").decode("latin-1")
+    sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    # each proxy may have added a line of its own
+    hops = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     peer = (scope.get("client") or ("",))[0]
     exchange = Exchange(
         request_id=sent if _REQUEST_ID.fullmatch(sent) else f"req_{uuid4().hex}",
-        address=client_address(peer, headers.get(b"x-forwarded-for", b"").decode("latin-1"), trusted),
+        address=client_address(peer, hops.decode("latin-1"), trusted),
         http_version=scope["http_version"],
     )
     scope[_KEY] = exchange
@@ -87,11 +87,24 @@ def client_address(peer: str, forwarded: str, trusted: Iterable[str]) -> str:
             parsed = ip_address(address)
         except ValueError:
             return False
-        return any(parsed in network for network in networks)
+        # a proxy at an IPv6 socket may have been written down as it is seen there
+        forms = (parsed, ip_address(f"::ffff:{parsed}")) if parsed.version == 4 else (parsed,)
+        return any(form in network for form in forms for network in networks)
 
-    address = peer
+    address = _plain(peer)
     for hop in reversed([part.strip() for part in forwarded.split(",")]):
         if not is_trusted(address) or not hop:
             break
-        address = hop[:64]
+        address = _plain(hop[:64])
     return address
+
+
+def _plain(hop: str) -> str:
+    """An address as it is always written: IPv4 that came in at an IPv6 socket as IPv4, without the port that
+    some proxies add. What is no address stays as it is."""
+    found = _HOST.fullmatch(hop)
+    try:
+        address = ip_address(found["six"] or found["four"] if found else hop)
+    except ValueError:
+        return hop
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -20,7 +20,7 @@ from cozy.interfaces.http.problems import (
     problem_of,
     unexpected,
 )
-from cozy.ports.limits import Allowance, Rate, RateLimiter
+from cozy.ports.limits import Allowance, Rate, RateLimiter, counted_as
 from cozy.settings import Settings
 
 _log = logging.getLogger("cozy.http")
@@ -88,7 +88,7 @@ class Gate:
         count = self.settings.limits.per_address
         if not count or scope["path"] in _QUIET:
             return
-        allowance = await self.limits.take(f"address:{exchange.address}", per_minute(count))
+        allowance = await self.limits.take(f"address:{counted_as(exchange.address)}", per_minute(count))
         if not allowance.allowed:
             self.metrics.refused.labels("address").inc()
             exchange.refusal = RateLimited("requests from this address", allowance.retry_after_s)

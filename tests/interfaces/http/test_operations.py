@@ -203,6 +203,31 @@ async def test_an_address_has_a_limit_of_its_own_whoever_asks(
     assert told == [401, 401, 429, 429]
 
 
+@pytest.mark.parametrize(
+    ("proxies", "addresses", "third"),
+    [
+        pytest.param(["127.0.0.1"], ["2001:db8::1", "2001:db8::2:1", "2001:db8:0:0:9::"], 429, id="one /64"),
+        pytest.param(["127.0.0.1"], ["2001:db8::1", "2001:db8::1", "2001:db8:0:1::1"], 401, id="another /64"),
+        pytest.param(["127.0.0.1"], ["1.2.3.4", "::ffff:1.2.3.4", "::ffff:102:304"], 429, id="IPv4 as IPv6"),
+        pytest.param(["127.0.0.1"], ["1.2.3.4", "::ffff:1.2.3.4", "::ffff:1.2.3.5"], 401, id="next to it"),
+        pytest.param([], ["1.2.3.1", "1.2.3.2", "1.2.3.3"], 429, id="made up by the client"),
+    ],
+)
+async def test_an_ipv6_client_is_counted_with_its_network(
+    tmp_path: Path, sqlite_url: str, proxies: list[str], addresses: list[str], third: int
+) -> None:
+    server, limits = {"trusted_proxies": proxies}, {"per_address": 2}
+    async with (
+        served(tmp_path, sqlite_url, server=server, limits=limits) as house,
+        house.http() as client,
+    ):
+        told = [
+            (await client.get("/v1/models", headers={"x-forwarded-for": address})).status_code
+            for address in addresses
+        ]
+    assert told == [401, 401, third]
+
+
 async def test_pages_of_other_origins_may_call_and_read_errors_too(house: Served) -> None:
     origin = {"origin": "https://chat.example.org"}
     async with house.http(**origin) as client:
