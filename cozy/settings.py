@@ -156,6 +156,8 @@ class AuthSettings(Part):
 
     registration: Literal["open", "closed"] = "open"
     """Whether anybody may make an account over HTTP."""
+    registrations_per_hour: int = Field(default=20, ge=0)
+    """Accounts that may be made from one network address in an hour; 0 is no limit."""
     access_ttl_s: int = Field(default=2_592_000, ge=60)
     """How long an access token is good. CozyChat's front end cannot renew its own: 30 days."""
     refresh_ttl_s: int = Field(default=7_776_000, ge=60)

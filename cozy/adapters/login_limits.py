@@ -1,4 +1,4 @@
-"""Whoever guesses passwords or codes is slowed down; whoever knows them is not."""
+"""Whoever guesses passwords or codes, or makes many accounts, is slowed down; whoever knows them is not."""
 
 from __future__ import annotations
 
@@ -33,16 +33,23 @@ class LoginLimits:
         """For what somebody who is logged in proves again."""
         return [(f"login-user:{user_id}", self._rate(1))]
 
-    async def take(self, buckets: Sequence[Bucket]) -> None:
+    def of_registration(self, address: str) -> Sequence[Bucket]:
+        """By network address, where there is one and a limit."""
+        count = self.settings.registrations_per_hour
+        if not address or not count:
+            return []
+        return [(f"register:{_short(counted_as(address))}", Rate(count, per_s=3600, burst=count))]
+
+    async def take(self, buckets: Sequence[Bucket], what: str = "attempts to log in") -> None:
         """Count an attempt before it is made: many at once are so many. Raises RateLimited."""
         for place, (key, rate) in enumerate(buckets):
             allowance = await self.limiter.take(key, rate)
             if not allowance.allowed:
                 await self.give_back(buckets[:place])
-                raise RateLimited("attempts to log in", allowance.retry_after_s)
+                raise RateLimited(what, allowance.retry_after_s)
 
     async def give_back(self, buckets: Sequence[Bucket]) -> None:
-        """The attempt was no guess."""
+        """The attempt was no guess, or came to nothing."""
         for key, rate in buckets:
             await self.limiter.give_back(key, rate)
 

@@ -24,6 +24,7 @@ from cozy.errors import (
     AccountDisabled,
     Conflict,
     Forbidden,
+    InvalidRequest,
     InvalidToken,
     NotFound,
     RegistrationClosed,
@@ -112,10 +113,16 @@ class SqlIdentity:
 
     # logins
 
-    async def register(self, username: str, email: str | None, password: str) -> User:
+    async def register(self, username: str, email: str | None, password: str, *, address: str = "") -> User:
         if self._settings.registration == "closed":
             raise RegistrationClosed
-        return await self._add(username, email, rules.new_password(password), "user")
+        buckets = self._limits.of_registration(address)
+        await self._limits.take(buckets, "accounts made from this address")
+        try:
+            return await self._add(username, email, rules.new_password(password), "user")
+        except InvalidRequest:  # but not where the name is taken: somebody may be finding out who is here
+            await self._limits.give_back(buckets)
+            raise
 
     async def login(self, name: str, password: str, *, code: str | None = None, address: str = "") -> Tokens:
         known_as, given = rules.entered_name(name), rules.entered_password(password)

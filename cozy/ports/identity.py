@@ -99,8 +99,11 @@ class Identity(Protocol):
         """Whom a bearer token or an API key stands for. Raises InvalidToken, AccountDisabled."""
         ...
 
-    async def register(self, username: str, email: str | None, password: str) -> User:
-        """A new user. Raises RegistrationClosed, Conflict, InvalidRequest with the field in `param`."""
+    async def register(self, username: str, email: str | None, password: str, *, address: str = "") -> User:
+        """A new user; of one network address only so many an hour.
+
+        Raises RegistrationClosed, RateLimited, Conflict, InvalidRequest with the field in `param`.
+        """
         ...
 
     async def login(self, name: str, password: str, *, code: str | None = None, address: str = "") -> Tokens:

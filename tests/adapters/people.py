@@ -10,6 +10,7 @@ from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.adapters.identity import open_identity
 from cozy.adapters.memory_limits import MemoryLimits
 from cozy.ports.identity import IdentityAdmin
+from cozy.ports.limits import RateLimiter
 from cozy.settings import AuthSettings, RedisSettings
 from cozy.storage.database import Database
 from cozy.storage.schema import utc_now
@@ -42,7 +43,7 @@ async def people(
     clock: Clock | None = None,
     redis: RedisSettings | None = None,
     passwords: Argon2Passwords | None = None,
-    limits: MemoryLimits | None = None,
+    limits: RateLimiter | None = None,
     environ: dict[str, str] | None = None,
 ) -> AsyncGenerator[IdentityAdmin]:
     """What one process of an installation has open."""

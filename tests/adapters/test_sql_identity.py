@@ -12,6 +12,8 @@ from pyotp import TOTP
 from sqlalchemy import select
 
 from cozy.adapters.memory_limits import MemoryLimits
+from cozy.adapters.redis_client import open_redis
+from cozy.adapters.redis_limits import RedisLimits
 from cozy.adapters.sql_api_keys import found_key
 from cozy.adapters.sql_store import SqlStore
 from cozy.adapters.sql_users import account_of
@@ -160,6 +162,57 @@ async def test_of_many_who_register_one_name_at_once_one_gets_it(database: Datab
             == ["email"] * 2 + ["username"] * 5
         )
         assert await one.count_users() == 2
+
+
+async def test_one_network_makes_so_many_accounts_an_hour(database: Database) -> None:
+    moment = 0.0
+    limits = MemoryLimits(clock=lambda: moment)
+    async with people(database, AuthSettings(registrations_per_hour=2), limits=limits) as identity:
+
+        async def register(name: str, address: str = ADDRESS) -> object:
+            return await identity.register(name, None, PASSWORD, address=address)
+
+        await register("ann", "2001:db8::1")
+        await register("bob", "2001:db8::2")
+        with pytest.raises(RateLimited, match="accounts") as raised:
+            await register("eve", "2001:db8::3")
+        assert 0 < raised.value.retry_after_s <= 1800
+        await register("eve", "2001:db8:0:1::3")
+        await register("joe")
+        with pytest.raises(Conflict):  # names could be tried out
+            await register("joe")
+        with pytest.raises(RateLimited):
+            await register("joe")
+        moment += 1800
+        await register("tim")
+        assert (await identity.create_user("zoe")).username == "zoe"
+
+
+async def test_a_slip_of_the_pen_is_no_account(database: Database) -> None:
+    async with people(database, AuthSettings(registrations_per_hour=1)) as identity:
+        for name, password in (("a", PASSWORD), ("ann", "short"), ("a@b", PASSWORD)):
+            with pytest.raises(InvalidRequest):
+                await identity.register(name, None, password, address=ADDRESS)
+        await identity.register("ann", None, PASSWORD, address=ADDRESS)
+
+
+async def test_with_0_anybody_makes_as_many_accounts_as_they_like(database: Database) -> None:
+    async with people(database, AuthSettings(registrations_per_hour=0)) as identity:
+        for number in range(30):
+            await identity.register(f"user{number}", None, PASSWORD, address=ADDRESS)
+
+
+async def test_accounts_are_counted_over_all_processes_where_there_is_redis(
+    database: Database, redis_url: str, redis_prefix: str
+) -> None:
+    settings, address = AuthSettings(registrations_per_hour=1), "203.0.113.8"
+    async with open_redis(redis_url) as one, open_redis(redis_url) as two:
+        first, second = (RedisLimits(client, redis_prefix) for client in (one, two))
+        async with people(database, settings, limits=first) as identity:
+            await identity.register("ann", None, PASSWORD, address=address)
+        async with people(database, settings, limits=second) as identity:
+            with pytest.raises(RateLimited):
+                await identity.register("bob", None, PASSWORD, address=address)
 
 
 async def test_where_registration_is_closed_an_admin_still_makes_users(database: Database) -> None:

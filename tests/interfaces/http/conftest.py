@@ -70,6 +70,7 @@ async def house(
         personalities=PERSONALITIES,
         pipelines={"talk": TALK},
         server={"models": ["house/*"], "ping_s": 0.2},
+        auth={"registrations_per_hour": 0},
         limits=UNLIMITED,
     ) as server:
         yield server

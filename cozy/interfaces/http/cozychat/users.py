@@ -94,10 +94,14 @@ class Password(Taken):
     errors=(400, 403),
 )
 async def register(call: Call[Registration, None]) -> Registered:
-    """Make an account, and log into it."""
+    """Make an account, and log into it.
+
+    From one network address so many an hour (`auth.registrations_per_hour`); more get 429.
+    """
     wanted, identity = call.body, call.service.identity
-    user = await identity.register(wanted.username, wanted.email, wanted.password)
-    tokens = await identity.login(user.username, wanted.password, address=call.exchange.address)
+    address = call.exchange.address
+    user = await identity.register(wanted.username, wanted.email, wanted.password, address=address)
+    tokens = await identity.login(user.username, wanted.password, address=address)
     call.exchange.user_id = user.id
     return Registered(
         **_tokens(tokens, call.service),

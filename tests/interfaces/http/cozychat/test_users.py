@@ -94,6 +94,26 @@ async def test_registration_can_be_closed(tmp_path: Path, sqlite_url: str, form:
         threefold(await nobody.post("/v1/users/register", json=form), 403, "AUTH_REGISTRATION_CLOSED")
 
 
+async def test_one_address_makes_so_many_accounts_an_hour_under_whatever_path(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    def someone(number: int) -> Form:
+        return {"username": f"someone{number}", "password": "secret1"}
+
+    async with (
+        served(tmp_path, sqlite_url, auth={"registrations_per_hour": 2}) as house,
+        house.http() as nobody,
+    ):
+        for number, path in enumerate(("/v1/users/register", "/v1/auth/register")):
+            assert (await nobody.post(path, json=someone(number))).status_code == 201
+        for path in ("/v1/users/register", "/v1/auth/register"):
+            refused = await nobody.post(path, json=someone(9))
+            threefold(refused, 429, "RATE_LIMIT_EXCEEDED")
+            assert 1 <= int(refused.headers["retry-after"]) <= 1800
+        assert (await nobody.post("/v1/users/login", json=someone(0))).status_code == 200
+        assert (await nobody.post("/v1/users/login", json=someone(9))).status_code == 401
+
+
 @pytest.mark.parametrize("path", ["/v1/users/login", "/v1/auth/login"])
 @pytest.mark.parametrize("name", ["username", "email"])
 async def test_a_login_by_name_or_address_gives_tokens(
