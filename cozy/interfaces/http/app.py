@@ -136,14 +136,12 @@ def _documents(declared: Sequence[Endpoint]) -> list[Endpoint]:
 async def _refused(request: Request, error: Exception) -> Response:
     """An error that a user can meet."""
     known = cast("CozyError", error)  # Starlette hands this one no other
-    exchange = exchange_of(request.scope)
-    exchange.code = known.code
-    return problem_of(known).response(exchange.request_id)
+    return exchange_of(request.scope).told(problem_of(known))
 
 
 async def _unexpected(request: Request, _error: Exception) -> Response:
     """A bug; Starlette lets it through when it is answered, and the gate logs it."""
-    return unexpected().response(exchange_of(request.scope).request_id)
+    return exchange_of(request.scope).told(unexpected())
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
@@ -155,9 +153,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         else NotFound("route", request.scope["path"][:200])
     )
     exchange = exchange_of(request.scope)
-    known = exchange.refusal or known
-    exchange.code = known.code
-    response = problem_of(known).response(exchange.request_id)
+    response = exchange.told(problem_of(exchange.refusal or known))
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
     return response

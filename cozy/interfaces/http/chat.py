@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from cozy.engine.repeats import Repeats
-from cozy.errors import CozyError, InvalidRequest
+from cozy.errors import InvalidRequest, TooLarge
 from cozy.interfaces.http.admission import Admission
 from cozy.interfaces.http.bodies import json_object, read_body
 from cozy.interfaces.http.credentials import caller_of
@@ -18,7 +16,6 @@ from cozy.interfaces.http.ending import Ending
 from cozy.interfaces.http.endpoint import Call, Endpoint, Handler
 from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.openai_request import CompletionRequest
-from cozy.interfaces.http.problems import Problem, problem_of
 from cozy.interfaces.http.renderer import Dialect
 from cozy.interfaces.http.service import Service
 from cozy.interfaces.http.turn_response import TurnResponse
@@ -48,29 +45,21 @@ class Chat:
         `provider/model` that the configuration offers. Cozy's own fields stand under `cozy`.
         """
         request, exchange = call.request, call.exchange
-        seconds = self.service.settings.server.body_timeout_s
-        body, values, unread = b"", dict[str, Any](), None
+        body, values, unread = b"", None, None
         try:
-            body = await read_body(request, seconds)
+            body = await self._body(call)
             values = json_object(body)
         except InvalidRequest as error:
             unread = error  # who asks is the first question, also where nobody can read what for
-        dialect = next(d for d in self.dialects if d.speaks(values))
-
-        def refused(problem: Problem) -> Response:
-            exchange.code = problem.code
-            return dialect.refused(problem, values, exchange.request_id)
-
-        try:
-            exchange.admit()
-            caller = await caller_of(request, self.service, "chat")
-            if unread is not None:
-                raise unread
-            ask = dialect.ask(body)
-            repetition = Repetition.of(request.headers, body)
-            planned = await plan(ask, caller, repetition, exchange.request_id, self.service)
-        except CozyError as error:
-            return refused(problem_of(error))
+        dialect = next(d for d in self.dialects if d.speaks(values, request.headers))
+        exchange.tell = lambda problem: dialect.refused(problem, values, exchange.request_id)
+        exchange.admit()
+        caller = await caller_of(request, self.service, "chat")
+        if unread is not None:
+            raise unread
+        ask = dialect.ask(body)
+        repetition = Repetition.of(request.headers, body)
+        planned = await plan(ask, caller, repetition, exchange.request_id, self.service)
         exchange.personality_id = planned.graph.id
         return TurnResponse(
             plan=planned,
@@ -82,9 +71,14 @@ class Chat:
             admission=self.admission,
             metrics=self.metrics,
             exchange=exchange,
-            refused=refused,
             answered=lambda turn, ending: self.background(dialect, turn, ending),
         )
+
+    async def _body(self, call: Call[None, None]) -> bytes:
+        """Of a client that is refused, too: it says how that one wants to be told. Raises InvalidRequest."""
+        if isinstance(call.exchange.refusal, TooLarge):
+            raise call.exchange.refusal
+        return await read_body(call.request, self.service.settings.server.body_timeout_s)
 
 
 def chat_endpoint(complete: Handler) -> Endpoint:

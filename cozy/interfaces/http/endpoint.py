@@ -14,11 +14,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from cozy.errors import AuthRequired, CozyError
+from cozy.errors import AuthRequired
 from cozy.interfaces.http.bodies import body_as, query_as, read_body
 from cozy.interfaces.http.credentials import caller_of
 from cozy.interfaces.http.exchange import Exchange, exchange_of
-from cozy.interfaces.http.problems import Problem, problem_of
+from cozy.interfaces.http.problems import Problem
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import Caller, Scope
 
@@ -142,13 +142,9 @@ class _Answering:
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         exchange.route = self.declared.path
-        try:
-            response = await self._answer(Request(scope, receive), exchange)
-        except CozyError as error:
-            if self.declared.tell is None:
-                raise
-            exchange.code = error.code
-            response = self.declared.tell(problem_of(error), exchange.request_id)
+        if (tell := self.declared.tell) is not None:
+            exchange.tell = lambda problem: tell(problem, exchange.request_id)
+        response = await self._answer(Request(scope, receive), exchange)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, exchange: Exchange) -> ASGIApp:

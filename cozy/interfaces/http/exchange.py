@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
 
+from starlette.responses import Response
+
 from cozy.errors import CozyError
+from cozy.interfaces.http.problems import Problem
 from cozy.ports.limits import Allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -44,11 +47,18 @@ class Exchange:
     """What is left of the caller's limits."""
     refusal: CozyError | None = None
     """Why nothing is done for this client now; raised by whoever knows how it wants to be told."""
+    tell: Callable[[Problem], Response] | None = None
+    """How it wants to be told; None: in OpenAI's shape, as whoever asked for a path that there is not."""
 
     def admit(self) -> None:
         """Raises what was found against the client before its route was known."""
         if self.refusal is not None:
             raise self.refusal
+
+    def told(self, problem: Problem) -> Response:
+        """The answer to a request that failed before its answer began."""
+        self.code = problem.code
+        return self.tell(problem) if self.tell else problem.response(self.request_id)
 
     @property
     def latency_ms(self) -> float:

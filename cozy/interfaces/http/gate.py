@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cozy.errors import CozyError, RateLimited, TooLarge
+from cozy.errors import CozyError, InvalidRequest, RateLimited, TooLarge
 from cozy.interfaces.http.exchange import Exchange, begin_exchange
 from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.problems import (
@@ -31,6 +31,8 @@ _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 LINGER_S = 1.0
 LINGER_BYTES = 1_000_000
 """How long, and how much of, a body that nobody reads may still come after its answer."""
+SWALLOWED_BODIES = 3
+"""So many times as long as is taken a body may be, for its client to be told of it in words."""
 
 
 def per_minute(count: int) -> Rate:
@@ -53,10 +55,10 @@ class Gate:
             return
         exchange = begin_exchange(scope, self.settings.server.trusted_proxies)
         body = _Body(scope, receive, self.settings.server.max_body_bytes)
-        answer = _Answer(exchange, send, body)
+        answer = _Answer(exchange, send, body, self.settings.server.body_timeout_s)
         with self.metrics.in_flight.track_inprogress():
             try:
-                self._check_headers(scope)
+                exchange.refusal = self._unfit(scope)
                 await self._check_address(scope, exchange)
                 await self.app(scope, body, answer)
             except CozyError as error:
@@ -69,20 +71,21 @@ class Gate:
             finally:
                 self._tell(scope, exchange)
 
-    def _check_headers(self, scope: Scope) -> None:
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
-        if size > self.settings.server.max_header_bytes:
-            raise HeadersTooLarge(f"the headers have {size:,} bytes, at most {self._most_headers} are taken")
+    def _unfit(self, scope: Scope) -> InvalidRequest | None:
+        """What is wrong with a request whose body nobody has read yet. Raises AmbiguousLength."""
+        most = self.settings.server
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         # one of the two is a lie: somebody may want the rest to be read as another's request (RFC 9112, 6.1)
         if lengths and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
             raise AmbiguousLength("a request has a `content-length` or a `transfer-encoding`, not both")
-        if any(length.isdigit() and int(length) > self.settings.server.max_body_bytes for length in lengths):
-            raise _too_large(self.settings.server.max_body_bytes)
-
-    @property
-    def _most_headers(self) -> str:
-        return f"{self.settings.server.max_header_bytes:,}"
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size > most.max_header_bytes:
+            return HeadersTooLarge(
+                f"the headers have {size:,} bytes, at most {most.max_header_bytes:,} are taken"
+            )
+        if any(length.isdigit() and int(length) > most.max_body_bytes for length in lengths):
+            return _too_large(most.max_body_bytes)
+        return None
 
     async def _check_address(self, scope: Scope, exchange: Exchange) -> None:
         count = self.settings.limits.per_address
@@ -91,7 +94,8 @@ class Gate:
         allowance = await self.limits.take(f"address:{counted_as(exchange.address)}", per_minute(count))
         if not allowance.allowed:
             self.metrics.refused.labels("address").inc()
-            exchange.refusal = RateLimited("requests from this address", allowance.retry_after_s)
+            limited = RateLimited("requests from this address", allowance.retry_after_s)
+            exchange.refusal = exchange.refusal or limited
 
     def _tell(self, scope: Scope, exchange: Exchange) -> None:
         self.metrics.request(scope["method"], exchange)
@@ -121,7 +125,7 @@ class _Body:
     """`receive`, with an error where the body turns out longer than it may be."""
 
     def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._got = receive, most, 0
+        self._receive, self.most, self._got = receive, most, 0
         self.unread = any(
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
             for name, value in scope["headers"]
@@ -132,8 +136,8 @@ class _Body:
         message = await self._next()
         if message["type"] == "http.request":
             self._got += len(message.get("body", b""))
-            if self._got > self._most:
-                raise _too_large(self._most)
+            if self._got > self.most:
+                raise _too_large(self.most)
         return message
 
     async def discard(self, most: int | None = None) -> None:
@@ -152,12 +156,17 @@ class _Body:
 class _Answer:
     """`send`, with the request's id on the answer, and a memory of whether one has begun."""
 
-    def __init__(self, exchange: Exchange, send: Send, body: _Body) -> None:
+    def __init__(self, exchange: Exchange, send: Send, body: _Body, body_timeout_s: float) -> None:
         self._exchange, self._send, self._body = exchange, send, body
+        self._body_timeout_s = body_timeout_s
         self._begun = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
+            if self._exchange.code == TooLarge.code and message["status"] < 400:
+                # a browser that is still sending reads an early answer only where it is an error
+                with anyio.move_on_after(self._body_timeout_s):
+                    await self._body.discard(SWALLOWED_BODIES * self._body.most)
             self._begun = True
             self._exchange.status = message["status"]
             headers = message.setdefault("headers", [])

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from pydantic_core import to_json
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from cozy.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
@@ -29,7 +30,7 @@ _CallKey = tuple[int, str, int]
 class OpenAIDialect:
     """The dialect of OpenAI's own clients, and of all who do as they do."""
 
-    def speaks(self, body: Mapping[str, Any]) -> bool:
+    def speaks(self, body: Mapping[str, Any] | None, headers: Headers) -> bool:
         return True
 
     def ask(self, body: bytes) -> Ask:
@@ -41,7 +42,7 @@ class OpenAIDialect:
     async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
         """Nothing: what is to be kept was kept before."""
 
-    def refused(self, problem: Problem, body: Mapping[str, Any], request_id: str) -> Response:
+    def refused(self, problem: Problem, body: Mapping[str, Any] | None, request_id: str) -> Response:
         return problem.response(request_id)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from cozy.events import Event
@@ -50,8 +51,8 @@ class Renderer(Protocol):
 class Dialect(Protocol):
     """One way of speaking to `POST /v1/chat/completions`."""
 
-    def speaks(self, body: Mapping[str, Any]) -> bool:
-        """Whether the client that sent this body speaks it."""
+    def speaks(self, body: Mapping[str, Any] | None, headers: Headers) -> bool:
+        """Whether the client that sent this body speaks it; None is one that could not be read."""
         ...
 
     def ask(self, body: bytes) -> Ask:
@@ -64,6 +65,6 @@ class Dialect(Protocol):
         """What is done after a whole answer was sent, beside other requests; its errors are logged."""
         ...
 
-    def refused(self, problem: Problem, body: Mapping[str, Any], request_id: str) -> Response:
+    def refused(self, problem: Problem, body: Mapping[str, Any] | None, request_id: str) -> Response:
         """The answer where no stream has begun."""
         ...

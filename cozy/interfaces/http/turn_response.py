@@ -70,8 +70,6 @@ class TurnResponse:
     admission: Admission
     metrics: Metrics
     exchange: Exchange
-    refused: Callable[[Problem], Response]
-    """The answer where nothing has been sent yet."""
     answered: Callable[[Turn, Ending], None]
     """Told of a whole answer when it is sent."""
     _send: Send = field(init=False)
@@ -233,7 +231,7 @@ class TurnResponse:
         if self._begun:
             await self._write(self.renderer.broken(problem, self.exchange.request_id), last=True)
         else:
-            await self._bounded(self.refused(problem))
+            await self._bounded(self.exchange.told(problem))
 
     async def _bounded(self, response: Response) -> None:
         with anyio.move_on_after(self.service.settings.server.write_timeout_s):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from pydantic import Field
 from pydantic_core import to_json
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from cozy.interfaces.http.ask import Ask, session_named
@@ -33,6 +35,7 @@ from cozy.turn import Turn
 
 _SPOKEN_BY = frozenset({"personality_id", "session_id", "use_memory", "memory_options"})
 """Any of these at the top of a body tells this client from OpenAI's."""
+_LOGIN = re.compile(r"Bearer *(null|undefined|[\w-]+\.[\w-]+\.[\w-]+)?", re.IGNORECASE | re.ASCII)
 _KEPT = (
     "temperature",
     "top_p",
@@ -99,8 +102,8 @@ class CozyChatDialect:
     That client cannot live with an error where it wants a stream, so it is told of one in the stream.
     """
 
-    def speaks(self, body: Mapping[str, Any]) -> bool:
-        return not _SPOKEN_BY.isdisjoint(body)
+    def speaks(self, body: Mapping[str, Any] | None, headers: Headers) -> bool:
+        return _is_front_end(headers) if body is None else not _SPOKEN_BY.isdisjoint(body)
 
     def ask(self, body: bytes) -> Ask:
         values = json_object(body)
@@ -120,10 +123,20 @@ class CozyChatDialect:
     async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
         await give_title(service, turn)
 
-    def refused(self, problem: Problem, body: Mapping[str, Any], request_id: str) -> Response:
-        if body.get("stream") is not True:
+    def refused(self, problem: Problem, body: Mapping[str, Any] | None, request_id: str) -> Response:
+        # its pages always ask for a stream
+        if body is not None and body.get("stream") is not True:
             return tell(problem, request_id)
-        return apology(failure(problem, texts_in(body), request_id))
+        return apology(failure(problem, texts_in(body or {}), request_id))
+
+
+def _is_front_end(headers: Headers) -> bool:
+    """Whether a page of this client's has sent them, as far as can be told without the body.
+
+    It is a browser's, and brings the token of a login, or none yet: who programs for OpenAI's API has a key.
+    """
+    is_sdk = any(name.startswith("x-stainless-") for name in headers)
+    return "origin" in headers and not is_sdk and bool(_LOGIN.fullmatch(headers.get("authorization", "")))
 
 
 def _in_openais_words(values: Mapping[str, Any], own: ChatRequest) -> dict[str, Any]:

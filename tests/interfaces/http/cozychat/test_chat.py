@@ -11,6 +11,7 @@ from uuid import uuid4
 import anyio
 import httpx2
 import pytest
+from starlette.datastructures import Headers
 
 from cozy.errors import InvalidRequest
 from cozy.interfaces.http.cozychat.chat import DIALECT
@@ -359,7 +360,7 @@ async def test_a_reader_who_leaves_in_the_middle_finds_the_question_again(
     ids=str,
 )
 def test_the_client_is_known_by_what_it_sends(sent: dict[str, Any], spoken: bool) -> None:
-    assert DIALECT.speaks(sent) is spoken
+    assert DIALECT.speaks(sent, Headers()) is spoken
 
 
 def asked(**fields: Any) -> Any:
