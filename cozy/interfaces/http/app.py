@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from cozy.engine.repeats import Repeats
@@ -154,6 +155,13 @@ async def _no_route(request: Request, error: Exception) -> Response:
     )
     exchange = exchange_of(request.scope)
     response = exchange.told(problem_of(exchange.refusal or known))
-    if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
+    if response.status_code == 405:
+        response.headers["allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path can be asked with: Starlette itself tells of its first route alone."""
+    routes = cast("Starlette", request.app).routes
+    fitting = [r for r in routes if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in fitting for method in route.methods or ()})

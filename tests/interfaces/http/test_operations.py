@@ -228,6 +228,22 @@ async def test_an_ipv6_client_is_counted_with_its_network(
     assert told == [401, 401, third]
 
 
+ALLOWED = {
+    "one route": ("/v1/chat/completions", "POST"),
+    "several of one path": ("/v1/memories", "DELETE, GET, HEAD, POST"),
+    "one that is fixed, one that fits": ("/v1/users/me/profile", "GET, HEAD, PUT"),
+}
+
+
+@pytest.mark.parametrize(("path", "methods"), ALLOWED.values(), ids=ALLOWED.keys())
+async def test_who_asks_with_another_method_is_told_of_every_one_that_there_is(
+    house: Served, path: str, methods: str
+) -> None:
+    async with house.http() as client:
+        refused = await client.patch(path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+
+
 async def test_pages_of_other_origins_may_call_and_read_errors_too(house: Served) -> None:
     origin = {"origin": "https://chat.example.org"}
     async with house.http(**origin) as client:
