@@ -87,8 +87,10 @@ def chat_endpoint(complete: Handler) -> Endpoint:
         "POST",
         "/v1/chat/completions",
         complete,
-        access="anyone",  # the dialect tells who is not let in
+        access="anyone",
+        authenticates=True,  # the dialect tells who is not let in
         admits=True,
+        streams=True,
         tag="OpenAI",
         documented=CompletionRequest,
         errors=(400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504),

@@ -73,6 +73,14 @@ class Endpoint:
     gives: type[BaseModel] | None = None
     documented: type[BaseModel] | None = None
     """What the body is, where the handler reads it by itself."""
+    body_optional: bool = False
+    """A request without a body is a whole one too."""
+    ids: tuple[str, ...] = ()
+    """Parts of the path that are UUIDs."""
+    authenticates: bool = False
+    """The handler itself looks who asks."""
+    streams: bool = False
+    """The answer may also come as Server-Sent Events."""
     status: int = 200
     errors: tuple[int, ...] = ()
     """Statuses of errors beside those that follow from what it takes."""
@@ -80,6 +88,8 @@ class Endpoint:
     """Of the answer, where it is no JSON."""
     tell: ErrorTeller | None = None
     """How errors are told; None: in OpenAI's shape."""
+    error_body: type[BaseModel] | None = None
+    """What `tell` writes; None: OpenAI's shape alone."""
     admits: bool = False
     """The handler itself asks the exchange whether the client is served now."""
 
@@ -99,12 +109,15 @@ def endpoint(
     access: Access,
     tag: str,
     body: type[BaseModel] | None = None,
+    documented: type[BaseModel] | None = None,
+    body_optional: bool = False,
     query: type[BaseModel] | None = None,
     gives: type[BaseModel] | None = None,
+    ids: tuple[str, ...] = (),
     status: int = 200,
     errors: tuple[int, ...] = (),
-    media_type: str = "application/json",
     tell: ErrorTeller | None = None,
+    error_body: type[BaseModel] | None = None,
 ) -> Callable[[Handler], Endpoint]:
     """Declare the function beneath as a route; its docstring is the route's description."""
 
@@ -116,12 +129,15 @@ def endpoint(
             access=access,
             tag=tag,
             body=body,
+            documented=documented,
+            body_optional=body_optional,
             query=query,
             gives=gives,
+            ids=ids,
             status=status,
             errors=errors,
-            media_type=media_type,
             tell=tell,
+            error_body=error_body,
         )
 
     return declare

@@ -32,6 +32,10 @@ class ErrorBody(BaseModel):
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _Mode = Literal["validation", "serialization"]
+_BEFORE_ROUTES = (413, 500)
+"""Statuses that may be told by who knows no route: in the shape that is common to all."""
+_TEXT = {"type": "string"}
+_UUID = {"type": "string", "format": "uuid"}
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -40,9 +44,9 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     for e in endpoints:
         taken: list[tuple[type[BaseModel], _Mode]]
         taken = [(m, "validation") for m in (e.body, e.documented, e.query) if m is not None]
-        modes += taken
-        if e.gives is not None:
-            modes.append((e.gives, "serialization"))
+        given: list[tuple[type[BaseModel], _Mode]]
+        given = [(m, "serialization") for m in (e.gives, e.error_body) if m is not None]
+        modes += taken + given
     refs, schemas = models_json_schema(
         list(dict.fromkeys(modes)), ref_template="#/components/schemas/{model}"
     )
@@ -86,7 +90,7 @@ class _Writer:
 
     def operation(self, e: Endpoint) -> dict[str, Any]:
         parameters = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, "schema": _UUID if name in e.ids else _TEXT}
             for name in _PARAMETER.findall(e.path)
         ]
         operation: dict[str, Any] = {
@@ -100,8 +104,8 @@ class _Writer:
             operation["description"] = e.description
         if body := e.body or e.documented:
             content = {"application/json": {"schema": self._refs[body, "validation"]}}
-            operation["requestBody"] = {"required": True, "content": content}
-        if e.access != "anyone" or e.documented:
+            operation["requestBody"] = {"required": not e.body_optional, "content": content}
+        if e.access != "anyone" or e.authenticates:
             operation["security"] = [{"bearer": []}]
         return operation
 
@@ -121,13 +125,16 @@ class _Writer:
             told["content"] = {e.media_type: {"schema": self._refs[e.gives, "serialization"]}}
         elif e.status != 204:
             told["content"] = {e.media_type: {}}
+        if e.streams:
+            told["content"]["text/event-stream"] = {"schema": _TEXT}
         statuses = {*e.errors, 429, 500, 503}
         if e.body or e.documented or e.query:
-            statuses |= {400, 413}
+            statuses |= {400, 408, 413}
         if e.access != "anyone":
             statuses |= {401, 403}
-        error = {"application/json": {"schema": self._refs[ErrorBody, "serialization"]}}
         responses = {str(e.status): told}
         for status in sorted(statuses):
+            model = ErrorBody if status in _BEFORE_ROUTES else e.error_body or ErrorBody
+            error = {"application/json": {"schema": self._refs[model, "serialization"]}}
             responses.setdefault(str(status), {"description": HTTPStatus(status).phrase, "content": error})
         return responses

@@ -8,6 +8,7 @@ from dataclasses import replace
 from starlette.responses import JSONResponse, Response
 
 from cozy.errors import InvalidRequest
+from cozy.interfaces.http.openapi import ErrorBody
 from cozy.interfaces.http.problems import Problem
 
 # where this API has always answered with another status than the rest of Cozy
@@ -21,6 +22,13 @@ _STATUS: Mapping[str, int] = {
 }
 _UNREAD = (408, 413)
 """Statuses after which the rest of the body is not worth reading."""
+
+
+class ErrorGiven(ErrorBody):
+    """What every error is told as: the same words where each reader looks for them."""
+
+    detail: str
+    message: str
 
 
 class NotAnId(InvalidRequest):

@@ -107,7 +107,7 @@ async def list_(call: Call[None, MemoryQuery]) -> MemoryList:
     return MemoryList(memories=[_memory(item, user_id) for item in items[: query.limit]], total=len(items))
 
 
-@route("POST", "/v1/memories", body=NewMemory, gives=MadeMemory, status=201)
+@route("POST", "/v1/memories", body=NewMemory, gives=MadeMemory, status=201, errors=(404,))
 async def create(call: Call[NewMemory, None]) -> MadeMemory:
     """Have something remembered of the caller."""
     _own(call, call.body.user_id)
@@ -115,7 +115,7 @@ async def create(call: Call[NewMemory, None]) -> MadeMemory:
     return MadeMemory(memory_id=item.id)
 
 
-@route("POST", "/v1/memories/search", body=MemorySearch, gives=FoundMemories)
+@route("POST", "/v1/memories/search", body=MemorySearch, gives=FoundMemories, errors=(404,))
 async def search(call: Call[MemorySearch, None]) -> FoundMemories:
     """Find what is remembered of the caller, best first."""
     _own(call, call.body.user_id)

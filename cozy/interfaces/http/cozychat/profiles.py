@@ -27,7 +27,11 @@ def _picture(url: str) -> str:
     return url
 
 
-Picture = Annotated[str, Field(max_length=LONGEST_AVATAR), AfterValidator(_picture)]
+Picture = Annotated[
+    str,
+    Field(max_length=LONGEST_AVATAR, json_schema_extra={"pattern": "^(data:image/|$)"}),
+    AfterValidator(_picture),
+]
 
 
 class ProfileChange(Taken):

@@ -12,11 +12,13 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from cozy.errors import NotFound
-from cozy.interfaces.http.cozychat.errors import NotAnId, tell
+from cozy.interfaces.http.cozychat.errors import ErrorGiven, NotAnId, tell
 from cozy.interfaces.http.endpoint import Access, Call, Endpoint, Told, endpoint
 from cozy.turn import SessionId, UserId
 
 TAG = "CozyChat"
+_IDS = ("session_id", "key_id")
+"""Parts of paths that are read by `uuid_of`."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -66,6 +68,8 @@ def route(
     *,
     access: Access = "account",
     body: type[BaseModel] | None = None,
+    documented: type[BaseModel] | None = None,
+    body_optional: bool = False,
     query: type[BaseModel] | None = None,
     gives: type[BaseModel] | None = None,
     status: int = 200,
@@ -73,7 +77,7 @@ def route(
 ) -> Callable[[Callable[[Call[Any, Any]], Awaitable[Told]]], Endpoint]:
     """Declare the function beneath as a route of this API."""
     told = {*errors, 400} if access != "anyone" else {*errors}
-    told |= {422} if body or query else set()
+    told |= {422} if body or documented or query else set()
     told |= {404} if "{" in path else set()
     return endpoint(
         method,
@@ -81,11 +85,15 @@ def route(
         access=access,
         tag=TAG,
         body=body,
+        documented=documented,
+        body_optional=body_optional,
         query=query,
         gives=gives,
+        ids=tuple(name for name in _IDS if f"{{{name}}}" in path),
         status=status,
         errors=tuple(sorted(told)),
         tell=tell,
+        error_body=ErrorGiven,
     )
 
 

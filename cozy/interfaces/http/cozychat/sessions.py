@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 
 from cozy.engine.graph import Graph
 from cozy.engine.preview import welcome
-from cozy.errors import InvalidRequest, NotFound, TemplateFailed
+from cozy.errors import NotFound, TemplateFailed
 from cozy.interfaces.http.cozychat.routes import (
     Done,
     Given,
@@ -116,7 +116,7 @@ class MessageList(Given):
 
 
 class SessionChange(Taken):
-    title: Title | None = None
+    title: Annotated[Title, Field(min_length=1)] | None = None
     archived: bool | None = None
 
 
@@ -143,7 +143,7 @@ class SpokenMessage(Taken):
 
 
 class VoiceCall(Taken):
-    session_id: str
+    session_id: str = Field(json_schema_extra={"format": "uuid"})
     messages: list[SpokenMessage] = Field(max_length=MOST_SPOKEN)
 
 
@@ -232,10 +232,8 @@ async def messages(call: Call[None, MessageQuery]) -> MessageList:
 @route("PUT", "/v1/sessions/{session_id}", body=SessionChange, gives=ChangedSession)
 async def change(call: Call[SessionChange, None]) -> ChangedSession:
     """Rename a conversation, or put it into the archive and take it out."""
-    session_id, wanted = session_in(call), call.body
-    if wanted.title == "":
-        raise InvalidRequest("`title`: a title has at least one character", param="title")
-    return await _change(call, session_id, title=wanted.title, archived=wanted.archived)
+    wanted = call.body
+    return await _change(call, session_in(call), title=wanted.title, archived=wanted.archived)
 
 
 @route("POST", "/v1/sessions/{session_id}/archive", gives=ChangedSession)

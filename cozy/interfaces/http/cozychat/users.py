@@ -124,7 +124,15 @@ async def login(call: Call[Login, None]) -> TokensGiven:
     return TokensGiven(**_tokens(tokens, call.service))
 
 
-@route("POST", "/v1/users/refresh", access="anyone", gives=TokensGiven, errors=(400, 401, 422))
+@route(
+    "POST",
+    "/v1/users/refresh",
+    access="anyone",
+    documented=RefreshToken,
+    body_optional=True,
+    gives=TokensGiven,
+    errors=(401,),
+)
 async def refresh(call: Call[None, None]) -> TokensGiven:
     """Give new tokens for a refresh token, which is used up by it.
 
