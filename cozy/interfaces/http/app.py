@@ -63,7 +63,7 @@ def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGrou
     """The application; what dialects do after their answers runs in `tasks`."""
     metrics = Metrics()
     chat = Chat(
-        dialects=(*(d for extension in extensions for d in extension.dialects), OpenAIDialect()),
+        dialects=_dialects(extensions),
         service=service,
         repeats=Repeats(service.requests),
         admission=Admission(service.settings.server, service.draining, metrics),
@@ -91,13 +91,18 @@ def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGrou
 def endpoints(complete: Handler, metrics: Metrics, extensions: Sequence[Extension]) -> list[Endpoint]:
     """Every route but the documents."""
     return [
-        chat_endpoint(complete),
+        chat_endpoint(complete, _dialects(extensions)),
         *models.ENDPOINTS,
         *(e for extension in extensions for e in extension.endpoints),
         *health.ENDPOINTS,
         health.metrics_endpoint(metrics),
         *admin.ENDPOINTS,
     ]
+
+
+def _dialects(extensions: Sequence[Extension]) -> tuple[Dialect, ...]:
+    """OpenAI's is the last: it takes what none of the others does."""
+    return (*(d for extension in extensions for d in extension.dialects), OpenAIDialect())
 
 
 def _background(service: Service, tasks: TaskGroup) -> Background:

@@ -15,7 +15,7 @@ from cozy.interfaces.http.credentials import caller_of
 from cozy.interfaces.http.ending import Ending
 from cozy.interfaces.http.endpoint import Call, Endpoint, Handler
 from cozy.interfaces.http.metrics import Metrics
-from cozy.interfaces.http.openai_request import CompletionRequest
+from cozy.interfaces.http.openai_completion import Completion
 from cozy.interfaces.http.renderer import Dialect
 from cozy.interfaces.http.service import Service
 from cozy.interfaces.http.turn_response import TurnResponse
@@ -81,7 +81,7 @@ class Chat:
         return await read_body(call.request, self.service.settings.server.body_timeout_s)
 
 
-def chat_endpoint(complete: Handler) -> Endpoint:
+def chat_endpoint(complete: Handler, dialects: Sequence[Dialect]) -> Endpoint:
     """The route, answered by a `Chat`'s `complete`."""
     return Endpoint(
         "POST",
@@ -92,6 +92,7 @@ def chat_endpoint(complete: Handler) -> Endpoint:
         admits=True,
         streams=True,
         tag="OpenAI",
-        documented=CompletionRequest,
-        errors=(400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504),
+        documented=tuple(dialect.body for dialect in dialects),
+        gives=Completion,
+        errors=(401, 403, 404, 409, 422, 502, 504),
     )

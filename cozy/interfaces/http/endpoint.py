@@ -71,8 +71,8 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
-    documented: type[BaseModel] | None = None
-    """What the body is, where the handler reads it by itself."""
+    documented: tuple[type[BaseModel], ...] = ()
+    """What the body may be, where the handler reads it by itself."""
     body_optional: bool = False
     """A request without a body is a whole one too."""
     ids: tuple[str, ...] = ()
@@ -94,6 +94,11 @@ class Endpoint:
     """The handler itself asks the exchange whether the client is served now."""
 
     @property
+    def bodies(self) -> tuple[type[BaseModel], ...]:
+        """What the body may be."""
+        return self.documented or ((self.body,) if self.body else ())
+
+    @property
     def summary(self) -> str:
         return (self.handler.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
@@ -109,7 +114,7 @@ def endpoint(
     access: Access,
     tag: str,
     body: type[BaseModel] | None = None,
-    documented: type[BaseModel] | None = None,
+    documented: tuple[type[BaseModel], ...] = (),
     body_optional: bool = False,
     query: type[BaseModel] | None = None,
     gives: type[BaseModel] | None = None,

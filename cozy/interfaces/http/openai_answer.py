@@ -30,6 +30,8 @@ _CallKey = tuple[int, str, int]
 class OpenAIDialect:
     """The dialect of OpenAI's own clients, and of all who do as they do."""
 
+    body = CompletionRequest
+
     def speaks(self, body: Mapping[str, Any] | None, headers: Headers) -> bool:
         return True
 

@@ -40,13 +40,9 @@ _UUID = {"type": "string", "format": "uuid"}
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The whole document, ready for JSON."""
-    modes: list[tuple[type[BaseModel], _Mode]] = [(ErrorBody, "serialization")]
+    modes = _each("serialization", ErrorBody)
     for e in endpoints:
-        taken: list[tuple[type[BaseModel], _Mode]]
-        taken = [(m, "validation") for m in (e.body, e.documented, e.query) if m is not None]
-        given: list[tuple[type[BaseModel], _Mode]]
-        given = [(m, "serialization") for m in (e.gives, e.error_body) if m is not None]
-        modes += taken + given
+        modes += _each("validation", *e.bodies, e.query) + _each("serialization", e.gives, e.error_body)
     refs, schemas = models_json_schema(
         list(dict.fromkeys(modes)), ref_template="#/components/schemas/{model}"
     )
@@ -78,6 +74,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
+def _each(mode: _Mode, *models: type[BaseModel] | None) -> list[tuple[type[BaseModel], _Mode]]:
+    return [(model, mode) for model in models if model is not None]
+
+
 def _operation_id(e: Endpoint) -> str:
     """A word for a route; a path that ends with a slash is another path."""
     word = re.sub(r"[^a-z0-9]+", "_", e.path.lower()).strip("_")
@@ -102,8 +102,9 @@ class _Writer:
         }
         if e.description:
             operation["description"] = e.description
-        if body := e.body or e.documented:
-            content = {"application/json": {"schema": self._refs[body, "validation"]}}
+        if bodies := [self._refs[model, "validation"] for model in e.bodies]:
+            schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
+            content = {"application/json": {"schema": schema}}
             operation["requestBody"] = {"required": not e.body_optional, "content": content}
         if e.access != "anyone" or e.authenticates:
             operation["security"] = [{"bearer": []}]
@@ -126,9 +127,9 @@ class _Writer:
         elif e.status != 204:
             told["content"] = {e.media_type: {}}
         if e.streams:
-            told["content"]["text/event-stream"] = {"schema": _TEXT}
+            told["content"]["text/event-stream"] = {}
         statuses = {*e.errors, 429, 500, 503}
-        if e.body or e.documented or e.query:
+        if e.bodies or e.query:
             statuses |= {400, 408, 413}
         if e.access != "anyone":
             statuses |= {401, 403}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
@@ -50,6 +51,11 @@ class Renderer(Protocol):
 
 class Dialect(Protocol):
     """One way of speaking to `POST /v1/chat/completions`."""
+
+    @property
+    def body(self) -> type[BaseModel]:
+        """What its clients send."""
+        ...
 
     def speaks(self, body: Mapping[str, Any] | None, headers: Headers) -> bool:
         """Whether the client that sent this body speaks it; None is one that could not be read."""

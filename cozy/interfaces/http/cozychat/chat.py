@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -33,7 +33,7 @@ from cozy.interfaces.http.problems import Problem
 from cozy.interfaces.http.service import Service
 from cozy.turn import Turn
 
-_SPOKEN_BY = frozenset({"personality_id", "session_id", "use_memory", "memory_options"})
+_SPOKEN_BY = ("personality_id", "session_id", "use_memory", "memory_options")
 """Any of these at the top of a body tells this client from OpenAI's."""
 _LOGIN = re.compile(r"Bearer *(null|undefined|[\w-]+\.[\w-]+\.[\w-]+)?", re.IGNORECASE | re.ASCII)
 _KEPT = (
@@ -74,6 +74,10 @@ class ChatRequest(Taken):
     the engine is the personality's.
     """
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [name]} for name in _SPOKEN_BY]})
+
+    messages: list[Any] = Field(min_length=1)
+    """As OpenAI's; the whole visible history."""
     personality_id: str | None = Field(default=None, max_length=64)
     """Who answers; over the session's own personality."""
     session_id: str | None = None
@@ -102,8 +106,10 @@ class CozyChatDialect:
     That client cannot live with an error where it wants a stream, so it is told of one in the stream.
     """
 
+    body = ChatRequest
+
     def speaks(self, body: Mapping[str, Any] | None, headers: Headers) -> bool:
-        return _is_front_end(headers) if body is None else not _SPOKEN_BY.isdisjoint(body)
+        return _is_front_end(headers) if body is None else any(n in body for n in _SPOKEN_BY)
 
     def ask(self, body: bytes) -> Ask:
         values = json_object(body)
@@ -142,9 +148,7 @@ def _is_front_end(headers: Headers) -> bool:
 def _in_openais_words(values: Mapping[str, Any], own: ChatRequest) -> dict[str, Any]:
     """The body as OpenAI's clients would have sent it; what neither knows is left out."""
     kept = {name: values[name] for name in _KEPT if values.get(name) is not None}
-    messages: Any = values.get("messages")
-    if isinstance(messages, list):
-        messages = [_message(one) for one in cast("list[Any]", messages) if not _is_empty_reply(one)]
+    messages = [_message(one) for one in own.messages if not _is_empty_reply(one)]
     return {**kept, "messages": messages, "stream": own.stream}
 
 

@@ -68,7 +68,7 @@ def route(
     *,
     access: Access = "account",
     body: type[BaseModel] | None = None,
-    documented: type[BaseModel] | None = None,
+    documented: tuple[type[BaseModel], ...] = (),
     body_optional: bool = False,
     query: type[BaseModel] | None = None,
     gives: type[BaseModel] | None = None,

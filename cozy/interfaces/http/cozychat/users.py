@@ -128,7 +128,7 @@ async def login(call: Call[Login, None]) -> TokensGiven:
     "POST",
     "/v1/users/refresh",
     access="anyone",
-    documented=RefreshToken,
+    documented=(RefreshToken,),
     body_optional=True,
     gives=TokensGiven,
     errors=(401,),
