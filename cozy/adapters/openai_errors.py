@@ -251,7 +251,10 @@ def _refused(
             details=details,
         )
     return EngineInvalidRequest(
-        server.name, f"{server.shown_url} refused the request for `{model}` ({status}){tail}", details=details
+        server.name,
+        f"{server.shown_url} refused the request for `{model}` ({status}){tail}",
+        # what is wrong with a request, its writer has to know
+        details={**details, "complaint": said} if (said := shown(server, complaint.message)) else details,
     )
 
 

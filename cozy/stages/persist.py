@@ -85,6 +85,9 @@ def _told(reply: Reply, ctx: StageContext) -> dict[str, Any]:
         "usage": asdict(ctx.usage),
         "model": reply.model,
         "error": reply.error,
+        "degraded": [
+            {"stage": d.stage, "code": d.code, "elapsed_ms": round(d.seconds * 1000, 2)} for d in ctx.degraded
+        ],
     }
 
 

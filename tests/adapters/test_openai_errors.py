@@ -208,6 +208,7 @@ def test_the_details_hold_what_the_server_calls_it() -> None:
         "param": "p",
         "model": "m",
         "request_id": "req_1",
+        "complaint": "x",
     }
 
 

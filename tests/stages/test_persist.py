@@ -242,6 +242,7 @@ async def test_what_a_client_is_told_is_kept_with_its_request(disk: Disk) -> Non
         "usage": asdict(Usage(110, 21)),
         "model": "test/big",
         "error": None,
+        "degraded": [],
     }
 
 

@@ -154,12 +154,21 @@ async def test_a_caller_who_leaves_a_postgresql_write_gives_its_connection_back(
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(6%'"
             " AND pid <> pg_backend_pid()"
         )
-        for _ in range(25):  # more than there are connections
-            with anyio.move_on_after(0.03):
-                await database.write(lambda c: c.execute(text("SELECT pg_sleep(60)")))
-        with anyio.fail_after(10):
-            while await database.read(lambda c: c.execute(asleep).scalar()):
-                await anyio.sleep(0.01)
+
+        async def until(count: int) -> None:
+            while await database.read(lambda c: c.execute(asleep).scalar()) != count:
+                await anyio.sleep(0.005)
+
+        async def write() -> None:
+            await database.write(lambda c: c.execute(text("SELECT pg_sleep(60)")))
+
+        with anyio.fail_after(30):
+            for _ in range(25):  # more than there are connections
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(write)
+                    await until(1)
+                    tasks.cancel_scope.cancel()
+                await until(0)
 
 
 async def test_a_read_that_is_cancelled_stops_at_once(sqlite_url: str) -> None:

@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from cozy.interfaces.http.endpoint import Call, endpoint
-from cozy.ports.operations import AuditEvent
 
 
 class ReloadResult(BaseModel):
@@ -35,14 +34,7 @@ async def reload(call: Call[None, None]) -> Response:
         personalities=call.service.engine.library.ids(),
         diagnostics=[dict(d) for d in result.diagnostics],
     )
-    await call.service.audit.record(
-        AuditEvent(
-            "admin.reload",
-            user_id=call.caller.user_id,
-            request_id=call.exchange.request_id,
-            payload={"reloaded": told.reloaded, "errors": result.errors},
-        )
-    )
+    await call.note("admin.reload", reloaded=told.reloaded, errors=result.errors)
     return JSONResponse(told.model_dump(), 200 if told.reloaded else 422)
 
 

@@ -142,7 +142,8 @@ def _documents(declared: Sequence[Endpoint]) -> list[Endpoint]:
 async def _refused(request: Request, error: Exception) -> Response:
     """An error that a user can meet."""
     known = cast("CozyError", error)  # Starlette hands this one no other
-    return exchange_of(request.scope).told(problem_of(known))
+    exchange = exchange_of(request.scope)
+    return exchange.told(problem_of(known, in_full=exchange.may_see_inside))
 
 
 async def _unexpected(request: Request, _error: Exception) -> Response:

@@ -63,7 +63,7 @@ class Chat:
         exchange.personality_id = planned.graph.id
         return TurnResponse(
             plan=planned,
-            renderer=dialect.renderer(ask, planned.graph.id, exchange.request_id),
+            renders=lambda turn_id: dialect.renderer(ask, planned.graph.id, turn_id),
             stream=ask.stream,
             answers=ask.n,
             service=self.service,

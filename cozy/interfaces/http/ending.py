@@ -28,12 +28,14 @@ class Ending:
     """Why there is no whole answer; None where there is."""
 
 
-def ending_of(event: TurnFinished | TurnFailed, turn: Turn, request_id: str) -> Ending:
-    """The end of a turn that ran."""
+def ending_of(event: TurnFinished | TurnFailed, turn: Turn, request_id: str, *, in_full: bool) -> Ending:
+    """The end of a turn that ran; `in_full` is whether the client may know how this server fails."""
     trace: Trace = event.trace
     facts = {**_whose(turn, request_id), **_facts(trace)}
     if isinstance(event, TurnFailed):
-        return Ending(event.text, "stop", trace.usage, facts=facts, problem=failed_turn(event))
+        return Ending(
+            event.text, "stop", trace.usage, facts=facts, problem=failed_turn(event, in_full=in_full)
+        )
     return Ending(event.text, event.finish_reason, event.usage, event.tool_calls, facts)
 
 
@@ -46,8 +48,8 @@ def told_again(known: KnownRequest, turn: Turn, request_id: str) -> Ending:
         "turn_id": str(known.turn_id),
         "session_id": str(known.session_id) if known.session_id else None,
         "model": reply.get("model", ""),
-        "degraded": False,
-        "degrade_reasons": [],
+        "degraded": bool(reply.get("degraded")),
+        "degrade_reasons": reply.get("degraded") or [],
         "repeated": True,
     }
     return Ending(

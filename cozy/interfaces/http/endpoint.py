@@ -21,6 +21,7 @@ from cozy.interfaces.http.exchange import Exchange, exchange_of
 from cozy.interfaces.http.problems import Problem
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import Caller, Scope
+from cozy.ports.operations import AuditEvent
 
 B = TypeVar("B", bound=BaseModel | None)
 Q = TypeVar("Q", bound=BaseModel | None)
@@ -52,6 +53,13 @@ class Call(Generic[B, Q]):
     def path(self, name: str) -> str:
         """A part of the path, by its name there."""
         return self.request.path_params[name]
+
+    async def note(self, event: str, **facts: object) -> None:
+        """Put on record what the caller has done. Raises StorageError."""
+        exchange = self.exchange
+        await self.service.audit.record(
+            AuditEvent(event, exchange.user_id, exchange.request_id, payload=dict(facts))
+        )
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Told]]

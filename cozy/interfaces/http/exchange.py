@@ -43,6 +43,8 @@ class Exchange:
     """Stages that went on without a value."""
     code: str | None = None
     """Of the error, where there was one."""
+    may_see_inside: bool = False
+    """An admin asks: errors are told as they are."""
     allowance: Allowance | None = None
     """What is left of the caller's limits."""
     refusal: CozyError | None = None

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 from pydantic_core import to_json
 from starlette.datastructures import Headers
@@ -20,7 +19,7 @@ from cozy.interfaces.http.openai_ask import ask_of
 from cozy.interfaces.http.openai_request import CompletionRequest
 from cozy.interfaces.http.problems import Problem
 from cozy.interfaces.http.service import Service
-from cozy.turn import ToolCall, Turn
+from cozy.turn import ToolCall, Turn, TurnId
 from cozy.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -38,14 +37,19 @@ class OpenAIDialect:
     def ask(self, body: bytes) -> Ask:
         return ask_of(body_as(CompletionRequest, body))
 
-    def renderer(self, ask: Ask, personality_id: str, request_id: str) -> OpenAIRenderer:
-        return OpenAIRenderer(ask, ask.model or personality_id)
+    def renderer(self, ask: Ask, personality_id: str, turn_id: TurnId) -> OpenAIRenderer:
+        return OpenAIRenderer(ask, ask.model or personality_id, answer_id(turn_id))
 
     async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
         """Nothing: what is to be kept was kept before."""
 
     def refused(self, problem: Problem, body: Mapping[str, Any] | None, request_id: str) -> Response:
         return problem.response(request_id)
+
+
+def answer_id(turn_id: TurnId) -> str:
+    """What clients know an answer by: the same where it is told again."""
+    return f"chatcmpl-{turn_id.hex}"
 
 
 def sse(value: Any) -> bytes:
@@ -82,7 +86,7 @@ class OpenAIRenderer:
 
     ask: Ask
     model: str
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
+    id: str
     created: int = field(default_factory=lambda: int(time.time()))
     _calls: dict[_CallKey, int | None] = field(default_factory=dict["_CallKey", int | None])
     """(choice, stage, index there) → index for the client; None for a call of a tool of ours."""

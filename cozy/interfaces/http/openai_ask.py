@@ -73,6 +73,9 @@ def _refuse(request: CompletionRequest) -> None:
         "store": bool(request.store),
         "moderation": request.moderation is not None,
         "web_search_options": request.web_search_options is not None,
+        "stream_options.include_obfuscation": bool(
+            request.stream_options and request.stream_options.include_obfuscation
+        ),
     }
     for param, wanted in refused.items():
         if wanted:
@@ -80,6 +83,12 @@ def _refuse(request: CompletionRequest) -> None:
     if request.stream_options is not None and not request.stream:
         raise InvalidRequest(
             "`stream_options` goes with `stream: true`", param="stream_options", hint="leave it out"
+        )
+    if request.max_tokens is not None and request.max_completion_tokens is not None:
+        raise InvalidRequest(
+            "`max_tokens` is the old name of `max_completion_tokens`",
+            param="max_tokens",
+            hint="send one of them",
         )
     if (request.n or 1) > MOST_CHOICES:
         raise Unsupported(f"`n` is at most {MOST_CHOICES}", param="n")

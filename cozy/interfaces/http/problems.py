@@ -40,6 +40,17 @@ _DOMAINS: Mapping[str, tuple[int, str]] = {
     "ENGINE": (502, "upstream_error"),
 }
 _ELSE = (500, "server_error")
+_OUTSIDE: Mapping[str, str] = {
+    "ENGINE_INIT": "what this personality needs is not set up on this server",
+    "ENGINE_AUTH": "the model's server does not let this server in",
+    "ENGINE_RATE_LIMITED": "the model's server is busy; try again later",
+    "ENGINE_TIMEOUT": "the model's server did not answer in time; try again",
+    "ENGINE_UNAVAILABLE": "the model's server cannot be reached, or failed; try again",
+    "ENGINE_INVALID_REQUEST": "the model's server refused the request",
+    "STORAGE_FAILED": "nothing can be stored or read just now; try again",
+    "TURN_TEMPLATE_FAILED": "the personality has an error in its prompt",
+}
+"""Code → what everybody may know of it."""
 
 
 class UnknownModel(NotFound):
@@ -104,32 +115,43 @@ class Problem:
         return JSONResponse(self.body(request_id), self.status, self.headers())
 
 
-def problem_of(error: CozyError) -> Problem:
-    """How an error that was raised is told."""
+def problem_of(error: CozyError, *, in_full: bool = False) -> Problem:
+    """How an error that was raised is told; `in_full` to those who run the installation."""
     status, kind = status_of(error.code)
     return Problem(
         status=status,
         code=error.code,
         type=kind,
-        message=f"{error.message} ({error.hint})" if error.hint else error.message,
-        param=getattr(error, "param", None),
+        message=_words(error.code, error.message, error.hint, error.details, in_full),
+        param=getattr(error, "param", None) or error.details.get("param"),
         details=error.details,
         retry_after_s=getattr(error, "retry_after_s", None),
     )
 
 
-def failed_turn(event: TurnFailed) -> Problem:
-    """How a turn that failed is told."""
+def failed_turn(event: TurnFailed, *, in_full: bool) -> Problem:
+    """How a turn that failed is told; `in_full` to those who run the installation."""
     status, kind = status_of(event.code)
     details: dict[str, Any] = dict(event.details) | ({"stage": event.stage} if event.stage else {})
     return Problem(
         status=status,
         code=event.code,
         type=kind,
-        message=f"{event.message} ({event.hint})" if event.hint else event.message,
+        message=_words(event.code, event.message, event.hint, event.details, in_full),
+        param=details.get("param"),
         details=details,
         retry_after_s=details.get("retry_after_s"),
     )
+
+
+def _words(code: str, message: str, hint: str | None, details: Mapping[str, Any], in_full: bool) -> str:
+    """What is wrong. Of what goes on behind this server (addresses, names of variables, a model server's own
+    words) a client is told nothing; only what it said about the request itself may help who wrote that."""
+    outside = None if in_full else _OUTSIDE.get(code)
+    if outside is None:
+        return f"{message} ({hint})" if hint else message
+    complaint = details.get("complaint")
+    return f"{outside}: {complaint}" if complaint else outside
 
 
 def unexpected() -> Problem:

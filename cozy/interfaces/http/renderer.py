@@ -14,7 +14,7 @@ from cozy.interfaces.http.ask import Ask
 from cozy.interfaces.http.ending import Ending
 from cozy.interfaces.http.problems import Problem
 from cozy.interfaces.http.service import Service
-from cozy.turn import Turn
+from cozy.turn import Turn, TurnId
 
 
 class Renderer(Protocol):
@@ -65,7 +65,7 @@ class Dialect(Protocol):
         """Raises InvalidRequest."""
         ...
 
-    def renderer(self, ask: Ask, personality_id: str, request_id: str) -> Renderer: ...
+    def renderer(self, ask: Ask, personality_id: str, turn_id: TurnId) -> Renderer: ...
 
     async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
         """What is done after a whole answer was sent, beside other requests; its errors are logged."""

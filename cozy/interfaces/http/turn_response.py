@@ -62,7 +62,8 @@ class TurnResponse:
     """One request's answer, whole or streamed."""
 
     plan: Plan
-    renderer: Renderer
+    renders: Callable[[TurnId], Renderer]
+    """For the answer of this turn: a turn that is told again keeps its id."""
     stream: bool
     answers: int
     service: Service
@@ -73,14 +74,18 @@ class TurnResponse:
     answered: Callable[[Turn, Ending], None]
     """Told of a whole answer when it is sent."""
     _send: Send = field(init=False)
+    _renderer: Renderer = field(init=False)
     _queued_s: float = 0
     """How long the request waited for its turn."""
     _begun: bool = False
+    """The head is sent."""
+    _is_open: bool = False
+    """The stream's first event is sent."""
     _first_word_s: float | None = None
     _endings: dict[int, Ending] = field(default_factory=dict[int, Ending])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._send = send
+        self._send, self._renderer = send, self.renders(self.plan.turn.id)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, receive, tasks.cancel_scope)
             try:
@@ -88,7 +93,7 @@ class TurnResponse:
                     await self._answer()
             except CozyError as error:
                 with suppress(SlowReader):
-                    await self._fail(problem_of(error))
+                    await self._fail(problem_of(error, in_full=self.exchange.may_see_inside))
             except SlowReader:
                 self.exchange.code = "VALIDATION_TIMEOUT"  # the connection ends in the middle of the answer
             tasks.cancel_scope.cancel()
@@ -137,6 +142,7 @@ class TurnResponse:
             "usage": asdict(ending.usage),
             "model": ending.facts.get("model", ""),
             "error": None,
+            "degraded": ending.facts["degrade_reasons"],
         }
         await self.repeats.settle(turn, "complete", reply)
 
@@ -168,16 +174,18 @@ class TurnResponse:
     def _take(self, turn: Turn, choice: int, event: Event) -> bytes:
         match event:
             case TurnFinished() | TurnFailed():
-                self._endings[choice] = ending = ending_of(event, turn, self.exchange.request_id)
+                exchange = self.exchange
+                ending = ending_of(event, turn, exchange.request_id, in_full=exchange.may_see_inside)
+                self._endings[choice] = ending
                 self._record(event)
                 if not self.stream or ending.problem is not None:
                     return b""
-                return self.renderer.end(choice, ending)
+                return self._renderer.end(choice, ending)
             case TextDelta() | ToolCallDelta() if self._first_word_s is None:
                 self._first_word_s = perf_counter() - self.exchange.began
             case _:
                 pass
-        return self.renderer.event(choice, event) if self.stream else b""
+        return self._renderer.event(choice, event) if self.stream else b""
 
     def _record(self, event: TurnFinished | TurnFailed) -> None:
         exchange, trace = self.exchange, event.trace
@@ -195,7 +203,7 @@ class TurnResponse:
             await self._fail(failed)
             return
         if self.stream:
-            await self._write(self.renderer.close(endings), last=True)
+            await self._write(self._renderer.close(endings), last=True)
         else:
             await self._whole(endings)
         self.answered(turn, endings[0])
@@ -203,12 +211,13 @@ class TurnResponse:
     async def _tell_again(self, known: KnownRequest) -> None:
         turn = self.plan.turn
         self.exchange.turn_id, self.exchange.session_id = known.turn_id, known.session_id
+        self._renderer = self.renders(known.turn_id)
         ending = told_again(known, turn, self.exchange.request_id)
         if not self.stream:
             await self._whole([ending])
             return
-        written = self.renderer.again(ending) + self.renderer.end(0, ending)
-        await self._write(written + self.renderer.close([ending]), last=True)
+        written = self._renderer.again(ending) + self._renderer.end(0, ending)
+        await self._write(written + self._renderer.close([ending]), last=True)
 
     # -- sending ---------------------------------------------------------------------------------------
 
@@ -222,14 +231,14 @@ class TurnResponse:
             await self._write(PING)
 
     async def _whole(self, endings: Sequence[Ending]) -> None:
-        body = to_json(self.renderer.whole(endings))
+        body = to_json(self._renderer.whole(endings))
         headers = {"server-timing": self._timing(endings[0])}
         await self._bounded(Response(body, 200, headers, "application/json"))
 
     async def _fail(self, problem: Problem) -> None:
         self.exchange.code = problem.code
         if self._begun:
-            await self._write(self.renderer.broken(problem, self.exchange.request_id), last=True)
+            await self._write(self._renderer.broken(problem, self.exchange.request_id), last=True)
         else:
             await self._bounded(self.exchange.told(problem))
 
@@ -244,7 +253,8 @@ class TurnResponse:
                 self._begun = True
                 headers = [*STREAM_HEADERS, (b"server-timing", self._timing(None).encode())]
                 await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-                body = self.renderer.begin() + body
+            if not self._is_open and body != PING:
+                self._is_open, body = True, self._renderer.begin() + body
             await self._send({"type": "http.response.body", "body": body, "more_body": not last})
             return
         raise SlowReader

@@ -13,6 +13,7 @@ from cozy.errors import InvalidRequest, NotFound, Unsupported
 from cozy.interfaces.http.ask import Ask, Said, said, trailing_results
 from cozy.interfaces.http.problems import UnknownModel
 from cozy.interfaces.http.service import Service
+from cozy.interfaces.titles import first_words
 from cozy.ports.identity import Caller
 from cozy.ports.store import Session, StoredMessage
 from cozy.turn import Message, RequestMark, SessionId, Turn, TurnId
@@ -196,6 +197,6 @@ def _mark(turn: Turn, ask: Ask, graph: Graph, repetition: Repetition) -> Request
 
 async def with_session(turn: Turn, service: Service) -> Turn:
     """The turn in a session made for it."""
-    title = " ".join(turn.text.split())[:60] or None
+    title = first_words(turn.text) or None
     session = await service.sessions.create(turn.user_id, turn.personality_id, title=title)
     return replace(turn, session_id=SessionId(session.id))

@@ -100,6 +100,25 @@ async def test_both_spellings_bound_the_answer(house: Served, ada: str, up: Upst
     assert up.requests[0].body["max_tokens"] == 7
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        pytest.param({"max_tokens": 7, "max_completion_tokens": 8}, "max_tokens", id="two spellings"),
+        pytest.param(
+            {"stream": True, "stream_options": {"include_obfuscation": True}},
+            "stream_options.include_obfuscation",
+            id="padding",
+        ),
+    ],
+)
+async def test_what_cannot_be_honoured_is_not_dropped(
+    house: Served, ada: str, fields: dict[str, Any], param: str
+) -> None:
+    async with house.http(ada) as client:
+        told = await client.post("/v1/chat/completions", json=body(**fields))
+    assert (told.status_code, told.json()["error"]["param"]) == (400, param)
+
+
 async def test_whom_the_client_speaks_for_is_never_told_in_its_own_words(
     house: Served, ada: str, up: Upstream
 ) -> None:

@@ -20,6 +20,7 @@ from cozy.interfaces.http.cozychat.routes import Taken
 from cozy.interfaces.http.cozychat.titles import give_title
 from cozy.interfaces.http.cozychat.wording import failure, texts_in
 from cozy.interfaces.http.ending import Ending
+from cozy.interfaces.http.openai_answer import answer_id
 from cozy.interfaces.http.openai_ask import ask_of
 from cozy.interfaces.http.openai_request import (
     AssistantMessage,
@@ -31,7 +32,7 @@ from cozy.interfaces.http.openai_request import (
 )
 from cozy.interfaces.http.problems import Problem
 from cozy.interfaces.http.service import Service
-from cozy.turn import Turn
+from cozy.turn import Turn, TurnId
 
 _SPOKEN_BY = ("personality_id", "session_id", "use_memory", "memory_options")
 """Any of these at the top of a body tells this client from OpenAI's."""
@@ -123,8 +124,8 @@ class CozyChatDialect:
             personalized=own.personalized,
         )
 
-    def renderer(self, ask: Ask, personality_id: str, request_id: str) -> ChatRenderer:
-        return ChatRenderer(ask, personality_id)
+    def renderer(self, ask: Ask, personality_id: str, turn_id: TurnId) -> ChatRenderer:
+        return ChatRenderer(ask, personality_id, answer_id(turn_id))
 
     async def answered(self, service: Service, turn: Turn, ending: Ending) -> None:
         await give_title(service, turn)

@@ -15,9 +15,9 @@ from cozy.events import Event, ReasoningDelta, TextDelta, ToolCallDelta, ToolSta
 from cozy.interfaces.http.ask import Ask
 from cozy.interfaces.http.cozychat.wording import failure
 from cozy.interfaces.http.ending import Ending
-from cozy.interfaces.http.openai_answer import DONE, sse, usage_values
+from cozy.interfaces.http.openai_answer import DONE, answer_id, sse, usage_values
 from cozy.interfaces.http.problems import Problem
-from cozy.turn import ToolCall
+from cozy.turn import ToolCall, TurnId
 
 _HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 _WORDS = {"content": ""}
@@ -25,7 +25,7 @@ _WORDS = {"content": ""}
 
 def apology(words: str) -> Response:
     """A stream that says these words and ends, with the status of one that went well."""
-    chunks = _Chunks("cozy")
+    chunks = _Chunks("cozy", answer_id(TurnId(uuid4())))
     body = chunks.role() + chunks.text(words) + chunks.finish("stop") + DONE
     return Response(body, 200, _HEADERS, "text/event-stream")
 
@@ -35,7 +35,7 @@ class _Chunks:
     """The pieces of one answer, under one id."""
 
     model: str
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
+    id: str
     created: int = field(default_factory=lambda: int(time.time()))
     _frame: tuple[bytes, bytes] = (b"", b"")
 
@@ -73,6 +73,7 @@ class ChatRenderer:
 
     ask: Ask
     personality_id: str
+    id: str
     _chunks: _Chunks = field(init=False)
     _calls: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     """(stage, index there) → index in this round."""
@@ -81,7 +82,7 @@ class ChatRenderer:
     _has_spoken: bool = False
 
     def __post_init__(self) -> None:
-        self._chunks = _Chunks(self.personality_id)
+        self._chunks = _Chunks(self.personality_id, self.id)
 
     def begin(self) -> bytes:
         return self._chunks.role()

@@ -55,6 +55,7 @@ async def create(call: Call[NewKey, None]) -> MadeKey:
     key, words = await call.service.identity.create_key(
         caller.user_id, wanted.name, scopes=wanted.scopes, expires_at=wanted.expires_at
     )
+    await call.note("key.created", key=str(key.id), scopes=list(key.scopes))
     return MadeKey(**_fields(key), key=words)
 
 
@@ -62,7 +63,9 @@ async def create(call: Call[NewKey, None]) -> MadeKey:
 async def revoke(call: Call[None, None]) -> Done:
     """Revoke an API key: it is not good any more."""
     caller = logged_in(call)
-    await call.service.identity.revoke_key(caller.user_id, uuid_of(call.path("key_id"), "key_id"))
+    key_id = uuid_of(call.path("key_id"), "key_id")
+    await call.service.identity.revoke_key(caller.user_id, key_id)
+    await call.note("key.revoked", key=str(key_id))
     return Done(message="the key is revoked")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 import anyio
@@ -11,6 +10,7 @@ import anyio
 from cozy.errors import EngineError
 from cozy.interfaces.http.cozychat.sessions import UNTITLED, said_in
 from cozy.interfaces.http.service import Service
+from cozy.interfaces.titles import AROUND, LONGEST, cut, first_words
 from cozy.ports.llm import LLM, LLMRequest, TextChunk
 from cozy.settings import DEMO_MODEL
 from cozy.turn import Message, Sampling, Turn
@@ -19,8 +19,6 @@ MORE_THAN = 6
 """Messages after which a title is due."""
 READ = 10
 """Messages, from the first, that a title is made from."""
-LONGEST = 50
-"""Characters."""
 WITHIN_S = 10.0
 _LONGEST_ANSWER = 400
 _LONGEST_MESSAGE = 500
@@ -32,8 +30,6 @@ Give this conversation a title in its own language: at most eight words, no quot
 """
 _THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
 _PREFIX = re.compile(r"^\W*(标题|對話標題|对话标题|title|subject)\s*[:：]\s*", re.IGNORECASE)
-_AROUND = " \t\"'`*#_“”‘’「」『』《》〈〉【】[]()（）-–—·•。.，,、：:；;"
-_SENTENCE = re.compile(r"[。！？!?…\n]|\.(?=\s|$)")
 
 
 async def give_title(service: Service, turn: Turn) -> None:
@@ -93,29 +89,8 @@ def as_title(answer: str) -> str:
     lines = [line.strip() for line in _THOUGHT.sub("", answer).splitlines() if line.strip()]
     if not lines or len(lines) > 2:  # it goes on with the conversation, or explains itself
         return ""
-    title = _PREFIX.sub("", lines[0]).strip(_AROUND)
+    title = _PREFIX.sub("", lines[0]).strip(AROUND)
     title = " ".join(title.split())
     if not any(c.isalnum() for c in title) or title == UNTITLED or len(title) > 2 * LONGEST:
         return ""
     return cut(title)
-
-
-def first_words(text: str) -> str:
-    """The first sentence of a message, or as much of it as a title may have; empty where it says nothing."""
-    sentences = (" ".join(part.split()).strip(_AROUND) for part in _SENTENCE.split(text[:2000]))
-    return cut(next((s for s in sentences if any(c.isalnum() for c in s)), ""))
-
-
-def cut(text: str, longest: int = LONGEST) -> str:
-    """At most so many characters, none of them torn from the accents and joiners that belong to it."""
-    if len(text) <= longest:
-        return text
-    end = longest
-    while end > 0 and (_belongs_to_left(text[end]) or text[end - 1] == "\u200d"):
-        end -= 1
-    return text[:end].rstrip()
-
-
-def _belongs_to_left(character: str) -> bool:
-    is_skin = "\U0001f3fb" <= character <= "\U0001f3ff"
-    return unicodedata.category(character) in ("Mn", "Me", "Mc") or character == "\u200d" or is_skin

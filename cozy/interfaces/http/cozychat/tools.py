@@ -15,7 +15,6 @@ from cozy.interfaces.http.cozychat.routes import Given, Taken, route
 from cozy.interfaces.http.endpoint import Call
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import Caller
-from cozy.ports.operations import AuditEvent
 from cozy.ports.tools import ToolCaller, ToolSpec
 from cozy.turn import TurnId
 
@@ -67,7 +66,9 @@ async def list_(call: Call[None, ToolQuery]) -> ToolList:
 
 @route("POST", "/v1/tools/refresh", access="admin", gives=ToolList)
 async def refresh(call: Call[None, None]) -> ToolList:
-    """Ask every tool server again what it has; gives all tools there are now."""
+    """List every tool there is now, whoever may use it. No tool server is configured whose list could have
+    changed: the tools are Cozy's own."""
+    await call.note("admin.tools_refreshed")
     items = [_item(spec) for spec in call.service.engine.ports.tools.specs()]
     return ToolList(tools=items, total=len(items))
 
@@ -77,30 +78,19 @@ async def execute(call: Call[ToolCall, None]) -> ToolOutcome:
     """Run one tool. A tool that the caller may not use answers as one that does not exist."""
     wanted, caller, service = call.body, call.caller, call.service
     if not any(spec.name == wanted.tool_name for spec in _allowed(service, caller)):
-        await _audit(call, wanted, "tool.denied")
+        await call.note("tool.denied", tool=wanted.tool_name)
         raise ToolError(f"there is no tool `{wanted.tool_name}`")
     asked_by = ToolCaller(caller.user_id, None, TurnId(uuid4()), wanted.personality_id or "")
     began = perf_counter()
     try:
         result = await call_tool(service.engine.ports.tools, wanted.tool_name, wanted.parameters, asked_by)
     except CozyError as error:
-        await _audit(call, wanted, "tool.executed", outcome=error.code)
+        await call.note("tool.executed", tool=wanted.tool_name, outcome=error.code)
         raise
     seconds = perf_counter() - began
-    await _audit(call, wanted, "tool.executed", outcome="ok", ms=round(seconds * 1000, 1))
+    facts = {"outcome": "ok", "ms": round(seconds * 1000, 1)}
+    await call.note("tool.executed", tool=wanted.tool_name, **facts)
     return ToolOutcome(tool_name=wanted.tool_name, result=result.content, execution_time=seconds)
-
-
-async def _audit(call: Call[Any, Any], wanted: ToolCall, event: str, **facts: object) -> None:
-    """That it was run, by whom and how it went; never with what."""
-    await call.service.audit.record(
-        AuditEvent(
-            event,
-            user_id=call.caller.user_id,
-            request_id=call.exchange.request_id,
-            payload={"tool": wanted.tool_name, **facts},
-        )
-    )
 
 
 def _allowed(service: Service, caller: Caller) -> list[ToolSpec]:

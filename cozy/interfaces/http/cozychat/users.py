@@ -103,6 +103,7 @@ async def register(call: Call[Registration, None]) -> Registered:
     user = await identity.register(wanted.username, wanted.email, wanted.password, address=address)
     tokens = await identity.login(user.username, wanted.password, address=address)
     call.exchange.user_id = user.id
+    await call.note("user.registered")
     return Registered(
         **_tokens(tokens, call.service),
         user_id=str(user.id),
@@ -165,6 +166,7 @@ async def change_password(call: Call[NewPassword, None]) -> Done:
     """Change the password. Every token issued before ends: log in again."""
     caller, wanted = logged_in(call), call.body
     await call.service.identity.change_password(caller.user_id, wanted.old_password, wanted.new_password)
+    await call.note("user.password_changed")
     return Done(message="the password is changed; log in again")
 
 
@@ -179,6 +181,7 @@ async def offer_factor(call: Call[None, None]) -> FactorOffer:
 async def confirm_factor(call: Call[FactorCode, None]) -> Done:
     """Confirm the offered secret with a first code."""
     await call.service.identity.confirm_second_factor(logged_in(call).user_id, call.body.code)
+    await call.note("user.second_factor_confirmed")
     return Done(message="a one-time code is wanted at logins from now on")
 
 
@@ -186,6 +189,7 @@ async def confirm_factor(call: Call[FactorCode, None]) -> Done:
 async def drop_factor(call: Call[Password, None]) -> Done:
     """Do without a second factor from now on; the password is asked once more."""
     await call.service.identity.drop_second_factor(logged_in(call).user_id, call.body.password)
+    await call.note("user.second_factor_dropped")
     return Done(message="no one-time code is wanted any more")
 
 

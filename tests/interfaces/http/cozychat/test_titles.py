@@ -9,7 +9,7 @@ import anyio
 import httpx2
 import pytest
 
-from cozy.interfaces.http.cozychat.titles import as_title, cut, first_words, give_title
+from cozy.interfaces.http.cozychat.titles import as_title, give_title
 from cozy.ports.store import Session, TurnRecord
 from cozy.turn import Message, Turn, TurnId, UserId
 from tests.interfaces.http.serving import Served, served
@@ -156,34 +156,3 @@ async def test_the_front_end_finds_the_title_in_its_list(
 )
 def test_what_a_model_answers_becomes_a_title_or_nothing(answer: str, title: str) -> None:
     assert as_title(answer) == title
-
-
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("你好。我想问睡眠。", "你好"),
-        ("怎么才能睡得好？请详细说", "怎么才能睡得好"),
-        ("How do I sleep 7.5 hours? Tell me.", "How do I sleep 7.5 hours"),
-        ("\n\n！！\n睡眠", "睡眠"),
-        ("茶" * 80, "茶" * 50),
-        ("???", ""),
-        ("", ""),
-    ],
-)
-def test_the_first_sentence_of_a_message_is_a_title(text: str, title: str) -> None:
-    assert first_words(text) == title
-
-
-@pytest.mark.parametrize(
-    ("text", "longest", "expected"),
-    [
-        pytest.param("abc", 3, "abc", id="short enough"),
-        pytest.param("abcd", 3, "abc", id="too long"),
-        pytest.param("ae\u0301x", 2, "a", id="an accent stays with its letter"),
-        pytest.param("a👩\u200d🔬b", 3, "a", id="a joined picture stays whole"),
-        pytest.param("a👍🏽b", 2, "a", id="a colour stays with its hand"),
-        pytest.param("\u0301" * 60, 50, "", id="nothing but accents"),
-    ],
-)
-def test_a_cut_tears_nothing_apart(text: str, longest: int, expected: str) -> None:
-    assert cut(text, longest) == expected
