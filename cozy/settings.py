@@ -114,13 +114,18 @@ class ServerSettings(Part):
     max_body_bytes: int = Field(default=20_000_000, ge=1024)
     """The longest request body that is taken; longer ones get 413."""
     max_header_bytes: int = Field(default=32_768, ge=1024)
-    """All headers of a request together; more gets 431."""
+    """The longest head of a request, its path and all headers together; longer ones get 431."""
+    head_timeout_s: float = Field(default=10, gt=0, le=3600)
+    """How long a request's head may take to arrive, from its first byte or, the first time, from the
+    connection's beginning."""
     body_timeout_s: float = Field(default=30, gt=0, le=3600)
     """How long a request's body may take to arrive."""
     write_timeout_s: float = Field(default=30, gt=0, le=3600)
     """How long a reader may take nothing of an answer before it is cut off."""
     ping_s: float = Field(default=10, gt=0, le=300)
     """A stream that has been silent for so long carries a comment, so that proxies keep it open."""
+    max_connections: int = Field(default=1000, ge=1)
+    """Connections that are open at once in one process; more get 503."""
     max_turns: int = Field(default=256, ge=1)
     """Turns under way at once in one process."""
     queue: int = Field(default=256, ge=0)

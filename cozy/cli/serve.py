@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("cozy.server")
 
 BACKLOG = 1024
-KEEP_ALIVE_S = 75.0
-"""Longer than proxies keep a connection that nobody uses, so that it is they who close it."""
 ASKING_S = 0.2
 """How long a connection may have been there without a request when the server is told to stop."""
 AT_ONCE_S = 2.0
@@ -111,7 +109,7 @@ def _refuse_what_is_wrong(settings: Settings) -> None:
 
 
 def bound(server: ServerSettings) -> socket.socket:
-    """A socket of the address, which does not listen yet. Raises ConfigError where it cannot be had."""
+    """A socket that listens at the address. Raises ConfigError where it cannot be had."""
     from cozy.errors import ConfigError
 
     shown = f"{server.host}:{server.port}"
@@ -307,23 +305,14 @@ async def answer(app: Any, listener: socket.socket, server: ServerSettings, orde
     import anyio
     import hypercorn.asyncio
 
-    from cozy.cli.connections import PatientConfig, use_connections
+    from cozy.cli.connections import config_of, make_room, use_connections
 
     untyped: Any = hypercorn.asyncio  # its signature's types lack their parameters
 
     number = listener.detach()
-    config = PatientConfig()
-    config.bind = [f"fd://{number}"]
+    config = config_of(server, number)
     config.backlog = BACKLOG
-    config.include_server_header = False
-    config.accesslog = None  # the application has a line of its own for each request
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.graceful_timeout = server.grace_s
-    config.write_timeout_s = server.write_timeout_s
-    config.h11_max_incomplete_size = server.max_header_bytes
-    config.h2_max_header_list_size = server.max_header_bytes
-
+    make_room(server.max_connections)
     use_connections()
 
     async def told_to_stop() -> None:

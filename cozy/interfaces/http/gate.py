@@ -73,15 +73,17 @@ class Gate:
 
     def _unfit(self, scope: Scope) -> InvalidRequest | None:
         """What is wrong with a request whose body nobody has read yet. Raises AmbiguousLength."""
-        most = self.settings.server
-        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        headers, most = scope["headers"], self.settings.server
+        lengths = [value for name, value in headers if name == b"content-length"]
         # one of the two is a lie: somebody may want the rest to be read as another's request (RFC 9112, 6.1)
-        if lengths and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        if lengths and any(name == b"transfer-encoding" for name, _ in headers):
             raise AmbiguousLength("a request has a `content-length` or a `transfer-encoding`, not both")
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        size = len(scope["raw_path"]) + len(scope["query_string"])
+        # as HTTP/1.1 writes them: `name: value`, and the end of the line
+        size += sum(len(name) + len(value) + 4 for name, value in headers)
         if size > most.max_header_bytes:
             return HeadersTooLarge(
-                f"the headers have {size:,} bytes, at most {most.max_header_bytes:,} are taken"
+                f"the request's head has {size:,} bytes, at most {most.max_header_bytes:,} are taken"
             )
         if any(length.isdigit() and int(length) > most.max_body_bytes for length in lengths):
             return _too_large(most.max_body_bytes)

@@ -50,6 +50,10 @@ PERSONALITIES: Mapping[str, str] = {
 }
 
 
+MOST_CONNECTIONS = 8
+"""Of `slow_house`."""
+
+
 @pytest.fixture(scope="module")
 async def module_upstream() -> AsyncIterator[Upstream]:
     async with upstream(default=says("Hi", " there")) as server:
@@ -93,7 +97,7 @@ async def ada(house: Served) -> str:
 async def slow_house(
     module_upstream: Upstream, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
-    """A server that waits for nobody: not for bodies, not for readers."""
+    """A server that waits for nobody: not for heads, not for bodies, not for readers."""
     folder = tmp_path_factory.mktemp("slow")
     url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'cozy.db')}"
     async with served(
@@ -102,7 +106,13 @@ async def slow_house(
         upstream=module_upstream,
         personalities=PERSONALITIES,
         pipelines={"talk": TALK},
-        server={"body_timeout_s": 0.3, "write_timeout_s": 0.5},
+        keep_alive_s=1.5,
+        server={
+            "head_timeout_s": 0.4,
+            "body_timeout_s": 0.3,
+            "write_timeout_s": 0.5,
+            "max_connections": MOST_CONNECTIONS,
+        },
         limits=UNLIMITED,
     ) as server:
         yield server

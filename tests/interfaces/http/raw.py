@@ -11,12 +11,13 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import psutil
 from anyio.abc import ByteReceiveStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -69,6 +70,10 @@ def asks(key: str, words: str = "tea?", **fields: Any) -> bytes:
     """A request for an answer of `plain`."""
     body = {"model": "plain", "messages": [{"role": "user", "content": words}], **fields}
     return request("POST", CHAT, key, body)
+
+
+LIVE = request("GET", "/health/live")
+"""What anyone may ask, and is answered at once."""
 
 
 class _Reading(ByteReceiveStream):
@@ -152,6 +157,10 @@ class Wire:
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return rest
 
+    async def some(self, most: int) -> bytes:
+        """What comes next, of any length up to `most`. Raises EndOfStream, and BrokenResourceError."""
+        return await self._reader.receive(most)
+
     def reset(self) -> None:
         """Leave without a good-bye: the next close sends RST."""
         self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -160,12 +169,32 @@ class Wire:
 @asynccontextmanager
 async def wire(house: Served, *, receive_buffer: int | None = None) -> AsyncGenerator[Wire]:
     """A connection to the server; a small `receive_buffer` makes a reader that takes little."""
+    async with wire_to(house.port, receive_buffer=receive_buffer) as talk:
+        yield talk
+
+
+@asynccontextmanager
+async def wire_to(port: int, *, receive_buffer: int | None = None) -> AsyncGenerator[Wire]:
+    """A connection to a port of this machine."""
     raw = socket.socket()
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     raw.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", house.port))
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
     try:
         yield Wire(raw)
     finally:
         raw.close()
+
+
+def connections_of(house: Served) -> int:
+    """How many connections the server's side holds, those included whose client is gone."""
+    mine = psutil.Process().net_connections("tcp")
+    return sum(bool(c.laddr) and c.laddr[1] == house.port and c.status != "LISTEN" for c in mine)
+
+
+async def until(holds: Callable[[], bool], within_s: float = 5) -> None:
+    """Wait until it is so."""
+    with anyio.fail_after(within_s):
+        while not holds():
+            await anyio.sleep(0.02)

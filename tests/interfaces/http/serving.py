@@ -22,7 +22,7 @@ from hypercorn.asyncio import serve
 from openai import AsyncOpenAI
 
 from cozy.adapters.argon2_passwords import Argon2Passwords
-from cozy.cli.connections import PatientConfig, use_connections
+from cozy.cli.connections import KEEP_ALIVE_S, config_of, use_connections
 from cozy.configuration import load_settings
 from cozy.interfaces.http.app import open_http
 from cozy.interfaces.http.service import Service
@@ -99,6 +99,7 @@ async def served(
     upstream: Upstream | None = None,
     personalities: Mapping[str, str] | None = None,
     pipelines: Mapping[str, str] | None = None,
+    keep_alive_s: float = KEEP_ALIVE_S,
     **sections: Mapping[str, Any],
 ) -> AsyncGenerator[Served]:
     """A server over a migrated database; `sections` are those of `cozy.toml`.
@@ -114,12 +115,10 @@ async def served(
     ):
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        config = PatientConfig()
-        config.bind = [f"fd://{listener.detach()}"]
-        config.accesslog = config.errorlog = None
+        config = config_of(settings.server, listener.detach())
+        config.errorlog = None
         config.graceful_timeout = 2
-        config.write_timeout_s = settings.server.write_timeout_s
-        config.include_server_header = False
+        config.keep_alive_timeout = keep_alive_s
 
         use_connections()
 
