@@ -105,13 +105,10 @@ class TurnResponse:
         scope.cancel()
 
     async def _answer(self) -> None:
-        turn = self.plan.turn
-        begun = await self._patiently(lambda: self.repeats.begin(turn, timeout_s=self.plan.graph.timeout_s))
+        begun = await self._begin()
         if isinstance(begun, KnownRequest):
             await self._tell_again(begun)
             return
-        if self.plan.creates_session and begun.session_id is None:
-            begun = await with_session(begun, self.service)
         self.exchange.turn_id, self.exchange.session_id = begun.id, begun.session_id
         async with self._running(begun) as source:
             try:
@@ -123,12 +120,28 @@ class TurnResponse:
                 await self._settle(begun, self._endings[0])
             await self._finish(begun)
 
+    async def _begin(self) -> Turn | KnownRequest:
+        """The turn to run, with the session that it is to have; or what the request was answered before."""
+        turn, graph = self.plan.turn, self.plan.graph
+        try:
+            begun = await self._patiently(lambda: self.repeats.begin(turn, timeout_s=graph.timeout_s))
+            if isinstance(begun, Turn) and self.plan.creates_session and begun.session_id is None:
+                begun = await with_session(begun, self.service)
+        except BaseException:
+            await self._free(turn)
+            raise
+        return begun
+
     async def _left(self, turn: Turn) -> None:
-        """Nobody hears the end of the turn; where nothing stores it, its key is free for another try."""
+        """Nobody hears the end of the turn."""
         self.metrics.turn(self.plan.graph.id, None, self._first_word_s)
         if not self.plan.keeps:
-            with anyio.move_on_after(LEAVING_S, shield=True):
-                await self.repeats.settle(turn, "interrupted", None)
+            await self._free(turn)
+
+    async def _free(self, turn: Turn) -> None:
+        """Free the key of a turn that nothing stores, for another try."""
+        with anyio.move_on_after(LEAVING_S, shield=True):
+            await self.repeats.settle(turn, "interrupted", None)
 
     async def _settle(self, turn: Turn, ending: Ending) -> None:
         """Keep the answer to a key of the client's where the pipeline stores nothing."""
