@@ -55,6 +55,8 @@ class Received:
     body: Any
     left: anyio.Event
     """Set when the client went away before the answer was whole."""
+    ended: anyio.Event
+    """Set when nothing more is said, whoever ended it."""
 
 
 Script = Answer | Callable[[Received], Answer]
@@ -187,6 +189,8 @@ class Upstream:
                 good = await self._write(stream, answer)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):  # while it was told something
                 request.left.set()
+            finally:
+                request.ended.set()
             tasks.cancel_scope.cancel()
         return good
 
@@ -215,7 +219,7 @@ async def _request(reader: BufferedByteReceiveStream) -> Received:
     method, path, _ = line.split(" ")
     headers = {k.lower(): v.strip() for k, _, v in (f.partition(":") for f in fields)}
     body = await reader.receive_exactly(int(headers.get("content-length", 0)))
-    return Received(method, path, headers, json.loads(body) if body else None, anyio.Event())
+    return Received(method, path, headers, json.loads(body) if body else None, anyio.Event(), anyio.Event())
 
 
 async def _watch(stream: SocketStream, request: Received, scope: anyio.CancelScope) -> None:

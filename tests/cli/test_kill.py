@@ -13,53 +13,15 @@ import anyio.to_thread
 import httpx2
 from sqlalchemy import select
 
-from cozy.adapters.identity import open_identity
-from cozy.adapters.memory_limits import MemoryLimits
-from cozy.settings import AuthSettings
 from cozy.storage.database import open_database
 from cozy.storage.tables import messages
+from tests.cli.projects import key_of, project
 from tests.cli.serving import Running, running
 from tests.upstream import says, upstream
 
 TURNS = 200
 TOLD = 60
 """So many clients have seen the end of their turn when the server is killed."""
-TALK = """\
-stages:
-  history:
-    type: fetch_context
-    source: history
-  prompt:
-    type: render_prompt
-  answer:
-    type: llm
-  save:
-    type: persist
-"""
-
-
-async def key_of(url: str) -> str:
-    async with (
-        open_database(url) as database,
-        open_identity(database, AuthSettings(), MemoryLimits()) as identity,
-    ):
-        ada = await identity.create_user("ada")
-        _, words = await identity.create_key(ada.id, "test")
-        return words
-
-
-def project(folder: Path, model_url: str, database_url: str) -> None:
-    (folder / "pipelines").mkdir()
-    (folder / "pipelines" / "talk.yaml").write_text(TALK, "utf-8")
-    (folder / "personalities").mkdir()
-    (folder / "personalities" / "mia.yaml").write_text(
-        "id: mia\nname: Mia\nprompt: You are Mia.\nmodel:\n  name: house/fake\npipeline: talk\n", "utf-8"
-    )
-    (folder / "cozy.toml").write_text(
-        f'[providers.house]\nbase_url = "{model_url}"\n[database]\nurl = "{database_url}"\n'
-        "[limits]\nper_address = 0\nper_user = 0\nper_key = 0\n",
-        "utf-8",
-    )
 
 
 class Clients:
