@@ -165,18 +165,17 @@ class SqliteDatabase:
         await self._ended.wait()
 
     async def run_writer(self) -> None:
-        """Commit what comes, until `close`; whoever still waits when this ends is told so."""
+        """Commit what comes, until `close`, also when the application is cancelled: what it was doing is to
+        be put on record. Whoever still waits when this ends is told so."""
         batch: list[_Write] = []
         try:
-            async for first in self._receive:
-                batch = [first, *self._waiting(BATCH - 1)]
-                batch = [item for item in batch if not item.abandoned]
-                if not batch:
-                    continue
-                # a batch that has begun is ended, even when the application is being stopped
-                with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(self._commit, batch, limiter=self._writing)
-                _tell(batch)
+            with anyio.CancelScope(shield=True):
+                async for first in self._receive:
+                    batch = [first, *self._waiting(BATCH - 1)]
+                    batch = [item for item in batch if not item.abandoned]
+                    if batch:
+                        await to_thread.run_sync(self._commit, batch, limiter=self._writing)
+                        _tell(batch)
         finally:
             self._closed = True
             self._send.close()

@@ -219,7 +219,9 @@ async def test_work_that_waits_is_done_before_the_database_closes(sqlite_url: st
         assert await database.read(words) == ["last"]
 
 
-async def test_whoever_waits_when_the_application_is_cancelled_is_told(sqlite_url: str) -> None:
+async def test_what_a_cancelled_application_leaves_is_written_before_the_database_closes(
+    sqlite_url: str,
+) -> None:
     gate = Gate()
     outcome: list[object] = []
     opened: list[Database] = []
@@ -229,24 +231,25 @@ async def test_whoever_waits_when_the_application_is_cancelled_is_told(sqlite_ur
             async with open_database(sqlite_url) as database:
                 opened.append(database)
                 task_status.started(scope)
-                await anyio.sleep_forever()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await write("last words")
 
-    async def caller() -> None:
-        try:
-            await opened[0].write(lambda c: c.execute(text("SELECT 1")).scalar())
-        except StorageError as error:
-            outcome.append(error)
+    async def write(word: str) -> None:
+        outcome.append(await opened[0].write(lambda c: c.execute(text(f"SELECT '{word}'")).scalar()))
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             scope = await tasks.start(application)
             tasks.start_soon(opened[0].write, gate)
             await gate.is_reached()
-            tasks.start_soon(caller)
+            tasks.start_soon(write, "waiting")
             await anyio.wait_all_tasks_blocked()
             scope.cancel()
             gate.open.set()
-        assert [str(error) for error in outcome] == ["the database is closed"]
+        assert outcome == ["waiting", "last words"]
         with pytest.raises(StorageError, match="closed"):
             await opened[0].write(words)
 
