@@ -204,15 +204,18 @@ class Orders:
             _log.info("stopping when answers under way have ended", extra={"signal": number})
             self.drain.set()
         elif not self.now.is_set():
-            self.signal = number
-            _log.warning("stopping at once", extra={"signal": number})
-            self.now.set()
-            # whatever hangs, the process ends
-            timer = threading.Timer(AT_ONCE_S, os._exit, [128 + number])
-            timer.daemon = True
-            timer.start()
+            self._stop_now(number)
         else:
             os._exit(128 + number)
+
+    def _stop_now(self, number: int) -> None:
+        self.signal = number
+        _log.warning("stopping at once", extra={"signal": number})
+        self.now.set()
+        # whatever hangs, the process ends
+        timer = threading.Timer(AT_ONCE_S, os._exit, [128 + number])
+        timer.daemon = True
+        timer.start()
 
     def obey_signals(self) -> None:
         """Listen to SIGTERM and SIGINT from now on."""
@@ -222,13 +225,20 @@ class Orders:
         """Listen to the supervisor, and to SIGTERM; when it is gone, stop as well.
 
         A signal to the whole group reaches the supervisor and its children alike, so here a second one means
-        nothing: the supervisor ends those that are to stop at once.
+        nothing: the supervisor tells those that are to stop at once.
         """
         import anyio
 
+        from cozy.cli.supervisor import DRAIN, NOW
+
         _on_signals(lambda _number: self.drain.set())
-        await anyio.wait_readable(control)
-        self.drain.set()
+        told = DRAIN
+        while told and NOW not in told:  # nothing: it is gone
+            await anyio.wait_readable(control)
+            told = control.recv(16)
+            self.drain.set()
+        if told:
+            self._stop_now(signal.SIGTERM)
 
 
 def _on_signals(heard: Callable[[int], object]) -> None:

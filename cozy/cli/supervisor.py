@@ -3,7 +3,8 @@
 Hypercorn's own workers lose streams when they are stopped (docs/decisions/processes.md). POSIX only.
 
 Each child is given two sockets, as `--child LISTENER,CONTROL`. It writes `r` to the second one once it
-answers; when there is anything to read, or the supervisor is gone, it is to stop as at a first SIGTERM.
+answers. When it reads a `d` there, or the supervisor is gone, it is to stop as at a first SIGTERM; at an `n`,
+as at a second.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from anyio.abc import Process, TaskGroup
 
 _log = logging.getLogger("cozy.supervisor")
 
-READY = b"r"
+READY, DRAIN, NOW = b"r", b"d", b"n"
 QUICK_S = 5.0
 """A child that lives no longer has not got over its start."""
 MOST_QUICK = 5
@@ -31,6 +32,8 @@ START_S = 60.0
 """How long a child may take until it answers, at a rolling restart."""
 LEAVING_S = 15.0
 """What a child may take beside its answers' grace: to write what they left, and to close."""
+HASTE_S = 5.0
+"""What a child that is to stop at once may take; it ends by itself before, if it can."""
 
 
 @dataclass(eq=False)
@@ -45,10 +48,10 @@ class Child:
     def pid(self) -> int:
         return self.process.pid
 
-    def dismiss(self) -> None:
-        """Ask it to stop when its answers have ended."""
+    def tell(self, order: bytes) -> None:
+        """Have it stop: `DRAIN`, when its answers have ended, or `NOW`."""
         with suppress(OSError):  # it may be gone already
-            self.control.send(b"d")
+            self.control.send(order)
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -57,7 +60,7 @@ class Child:
 
 class Supervisor:
     """`run` answers until a signal ends it: SIGTERM and SIGINT let what is under way end first, a second one
-    kills; SIGHUP starts every child anew."""
+    has it end at once, with what was said so far kept, a third one kills; SIGHUP starts every child anew."""
 
     def __init__(
         self,
@@ -70,10 +73,12 @@ class Supervisor:
         quick_s: float = QUICK_S,
         longest_pause_s: float = LONGEST_PAUSE_S,
         leaving_s: float = LEAVING_S,
+        haste_s: float = HASTE_S,
     ) -> None:
         self._listener = listener
         self._command = command
         self._patience_s = grace_s + leaving_s
+        self._haste_s = haste_s
         self._on_ready = on_ready
         self._quick_s = quick_s
         self._longest_pause_s = longest_pause_s
@@ -82,7 +87,7 @@ class Supervisor:
         """Those of the slots, and those on their way out."""
         self._changing = [anyio.Lock() for _ in range(workers)]
         self._rolling = anyio.Lock()
-        self._stopping = anyio.Event()
+        self._stopping, self._now = anyio.Event(), anyio.Event()
         self._announced = False
         self._code = 0
 
@@ -96,8 +101,8 @@ class Supervisor:
                     tasks.start_soon(self._keep, slot, tasks)
                 await self._stopping.wait()
                 self._listener.close()
-                for child in self._alive:
-                    child.dismiss()
+                self._tell_all(DRAIN)
+                tasks.start_soon(self._hurry)
                 with anyio.move_on_after(self._patience_s):
                     await self._all_ended()
                 if self._alive:
@@ -114,9 +119,24 @@ class Supervisor:
             elif not self._stopping.is_set():
                 _log.info("stopping when answers under way have ended", extra={"signal": int(number)})
                 self._stopping.set()
-            else:
+            elif not self._now.is_set():
                 _log.warning("stopping at once", extra={"signal": int(number)})
+                self._code = 128 + number
+                self._now.set()
+                self._tell_all(NOW)
+            else:
+                _log.warning("killing the children", extra={"signal": int(number)})
                 self._kill_all(128 + number)
+
+    async def _hurry(self) -> None:
+        """Kill those that do not stop at once when they are told to."""
+        await self._now.wait()
+        await anyio.sleep(self._haste_s)
+        self._kill_all(self._code)
+
+    def _tell_all(self, order: bytes) -> None:
+        for child in self._alive:
+            child.tell(order)
 
     def _kill_all(self, code: int) -> None:
         self._code = code
@@ -176,7 +196,7 @@ class Supervisor:
         self._alive.add(child)
         tasks.start_soon(self._watch, child)
         if self._stopping.is_set():
-            child.dismiss()
+            child.tell(NOW if self._now.is_set() else DRAIN)
         return child
 
     async def _watch(self, child: Child) -> None:
@@ -228,7 +248,7 @@ class Supervisor:
                 return False
             self._slots[slot] = new
         if old is not None:
-            old.dismiss()
+            old.tell(DRAIN)
             with anyio.move_on_after(self._patience_s):
                 await old.ended.wait()
             old.kill()

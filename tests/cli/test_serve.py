@@ -6,15 +6,23 @@ import json
 import signal
 import socket
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
+from sqlalchemy import select
 
 from cozy.cli.serve import bound
 from cozy.errors import ConfigError
 from cozy.settings import ServerSettings
+from cozy.storage.database import open_database
+from cozy.storage.tables import messages
+from tests.cli.projects import key_of, project
 from tests.cli.serving import Stream, get, running, until
 from tests.cli.terminal import cozy
+from tests.interfaces.http import raw
+from tests.upstream import Answer, Hold, chunk, sse, upstream
 
 TINY = ["-m", "tests.cli.tiny_server"]
 SERVE = ["-m", "cozy", "serve", "--port", "0"]
@@ -200,3 +208,43 @@ def test_a_turn_under_way_is_heard_to_its_end_when_the_server_is_told_to_stop(tm
     told = [line for line in server.err if line[:2].isdigit()]  # the log's lines begin with a time
     assert told
     assert not any("whiskerina" in line.lower() or key in line for line in told)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    """The database that another fixture gives."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize(
+    ("workers", "url"),
+    [("1", "sqlite_url"), ("2", "sqlite_url"), ("2", "postgres_url")],
+    indirect=["url"],
+    ids=["one process, SQLite", "two workers, SQLite", "two workers, PostgreSQL"],
+)
+async def test_a_second_signal_cuts_turns_off_and_what_was_said_is_kept(
+    tmp_path: Path, url: str, workers: str
+) -> None:
+    key = await key_of(url)
+    body = {"model": "mia", "messages": [{"role": "user", "content": "tea?"}], "stream": True}
+    sent = raw.request("POST", raw.CHAT, key, {**body, "cozy": {"session_id": "new"}})
+    async with upstream(default=Answer((sse(chunk("Hi")), Hold()))) as model, AsyncExitStack() as stack:
+        project(tmp_path, model.base_url, url)
+        server = stack.enter_context(running([*SERVE, "--workers", workers], tmp_path))
+        port = await anyio.to_thread.run_sync(lambda: server.port)
+        for _ in range(6):
+            talk = await stack.enter_async_context(raw.wire_to(port))
+            await talk.send(sent)
+            await talk.head()
+            while b'"Hi"' not in await talk.piece():
+                pass
+        server.tell(signal.SIGTERM)
+        await anyio.to_thread.run_sync(server.said, "stopping when answers")
+        server.tell(signal.SIGTERM)
+        assert await anyio.to_thread.run_sync(server.end) == 128 + signal.SIGTERM
+    statement = select(messages.c.role, messages.c.status, messages.c.content)
+    async with open_database(url) as database:
+        rows = await database.read(lambda connection: connection.execute(statement).all())
+    assert sorted(tuple(row) for row in rows) == sorted(
+        [("user", "interrupted", "tea?"), ("assistant", "interrupted", "Hi")] * 6
+    )

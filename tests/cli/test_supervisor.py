@@ -104,18 +104,42 @@ def test_starting_anew_loses_no_stream_and_no_request(two: Running) -> None:
     assert two.end() == 0
 
 
-def test_a_second_signal_ends_it_at_once(two: Running) -> None:
-    stream = Stream(two.port, "/stream?s=20")
-    stream.read_until("word")
-    children = pids(two.port, 2)
-    two.tell(signal.SIGTERM)
-    two.said("stopping when answers")
-    began = time.monotonic()
-    two.tell(signal.SIGTERM)
-    assert two.end() == 128 + signal.SIGTERM
-    assert time.monotonic() - began < 5
-    assert "end of" not in stream.rest()
-    assert not any(alive(child) for child in children)
+def test_a_second_signal_ends_it_at_once_and_in_order(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    with running(TINY, tmp_path, WORKERS="2", LEFT=str(left)) as server:
+        stream = Stream(server.port, "/stream?s=20")
+        stream.read_until("word")
+        children = pids(server.port, 2)
+        server.tell(signal.SIGTERM)
+        server.said("stopping when answers")
+        began = time.monotonic()
+        server.tell(signal.SIGTERM)
+        assert server.end() == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 5
+        assert "end of" not in stream.rest()
+        assert left.read_text() == "kept", "it was cut off, not killed"
+        assert not any(alive(child) for child in children)
+
+
+@pytest.mark.parametrize("signals", [2, 3], ids=["after a while", "by a third signal"])
+def test_a_child_that_does_not_hear_that_it_is_to_stop_is_killed(tmp_path: Path, signals: int) -> None:
+    with running(TINY, tmp_path, WORKERS="2", HASTE_S="0.5" if signals == 2 else "60") as server:
+        stream = Stream(server.port, "/block")
+        stream.read_until("word")
+        for words in ("stopping when answers", "stopping at once", "killing")[:signals]:
+            server.tell(signal.SIGTERM)
+            server.said(words)
+        assert server.end() == 128 + signal.SIGTERM
+        assert "end of" not in stream.rest()
+
+
+def test_a_second_signal_reaches_children_that_are_still_starting(tmp_path: Path) -> None:
+    with running(TINY, tmp_path, WORKERS="2", SLOW_START_S="1") as server:
+        until(lambda: len(children_of(server.process.pid)) == 2)
+        server.tell(signal.SIGTERM)
+        server.said("stopping when answers")
+        server.tell(signal.SIGTERM)
+        assert server.end() == 128 + signal.SIGTERM
 
 
 def test_what_outlives_the_grace_is_cut_off_and_the_stop_is_still_clean(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A small application behind the server and the supervisor of `cozy serve`, as a program of its own.
 
-`/` tells the process, `/stream?s=2` speaks for two seconds, `/die` kills the process. `SLOW_START_S` and
-`DIES_AT_START` make its children misbehave.
+`/` tells the process, `/stream?s=2` speaks for two seconds and notes in the file that `LEFT` names when it is
+cut off, `/die` kills the process, `/block` has it hear nothing any more. `SLOW_START_S` and `DIES_AT_START`
+make its children misbehave.
 """
 
 from __future__ import annotations
@@ -30,9 +31,16 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["path"] == "/die":
         os._exit(3)
     if scope["path"] == "/stream":
-        for _ in range(int(float(scope["query_string"].partition(b"=")[2]) * 10)):
-            await send({"type": "http.response.body", "body": b"word ", "more_body": True})
-            await anyio.sleep(0.1)
+        try:
+            for _ in range(int(float(scope["query_string"].partition(b"=")[2]) * 10)):
+                await send({"type": "http.response.body", "body": b"word ", "more_body": True})
+                await anyio.sleep(0.1)
+        except anyio.get_cancelled_exc_class():
+            Path(os.environ.get("LEFT", os.devnull)).write_text("kept")
+            raise
+    if scope["path"] == "/block":
+        await send({"type": "http.response.body", "body": b"word ", "more_body": True})
+        time.sleep(60)
     await send({"type": "http.response.body", "body": b"end of %d" % os.getpid()})
 
 
@@ -77,6 +85,7 @@ def main() -> int:
         quick_s=float(os.environ.get("QUICK_S", "0.2")),
         longest_pause_s=0.2,
         leaving_s=1,
+        haste_s=float(os.environ.get("HASTE_S", "5")),
     )
     return anyio.run(supervisor.run)
 
