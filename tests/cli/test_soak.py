@@ -8,7 +8,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from tests.cli.soak import PLACES, Plan, soaked, stored
+from tests.cli.leaving import PLACES, Plan
+from tests.cli.soak import soaked, stored
 
 STREAMS = 60
 AT_ONCE = 20
