@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cozy.engine.graph import Graph
-from cozy.errors import InvalidRequest, NotFound, Unsupported
+from cozy.errors import EngineInitError, InvalidRequest, NotFound, Unsupported
 from cozy.interfaces.http.ask import Ask, Said, said, trailing_results
 from cozy.interfaces.http.problems import UnknownModel
 from cozy.interfaces.http.service import Service
@@ -116,15 +116,24 @@ def _who_answers(ask: Ask, session: Session | None, service: Service) -> tuple[G
     library = service.engine.library
     named = ask.model if ask.model is not None and "/" not in ask.model else None
     model = ask.model if named is None else None
-    if model is not None and not any(fnmatchcase(model, p) for p in service.settings.server.models):
+    if model is not None and not _is_offered(model, service):
         raise UnknownModel(model, [*library.ids(), *service.models])
-    if model is not None:
-        service.engine.ports.llm.card(model)  # raises for a provider that there is not
     personality = ask.personality_id or named or (session.personality_id if session else DEFAULT_PERSONALITY)
     try:
         return library.graph(personality), model
     except NotFound:
         raise UnknownModel(personality, [*library.ids(), *service.models]) from None
+
+
+def _is_offered(model: str, service: Service) -> bool:
+    """Whether clients may name it, and there is a provider to ask for it."""
+    if not any(fnmatchcase(model, pattern) for pattern in service.settings.server.models):
+        return False
+    try:
+        service.engine.ports.llm.card(model)
+    except EngineInitError:
+        return False
+    return True
 
 
 async def _in_session(ask: Ask, session: Session, service: Service) -> tuple[Said, TurnId | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from cozy.turn import SessionId, UserId
-from tests.interfaces.http.serving import Served
+from tests.interfaces.http.serving import Served, served
 from tests.upstream import (
     Answer,
     Cut,
@@ -294,8 +295,25 @@ async def test_a_providers_model_answers_where_the_configuration_offers_it(
         model="house/fake", messages=ASKED, extra_body={"cozy": {"personality_id": "plain"}}
     )
     assert up.requests[0].body["model"] == "fake"
-    with pytest.raises(openai.NotFoundError):
-        await client.chat.completions.create(model="elsewhere/model", messages=ASKED)
+
+
+@pytest.mark.parametrize("model", ["elsewhere/model", "house/", "/", "house"])
+async def test_a_model_that_nobody_has_is_not_found(client: AsyncOpenAI, model: str) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.chat.completions.create(model=model, messages=ASKED)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+async def test_a_provider_that_is_not_there_has_no_models(
+    tmp_path: Path, sqlite_url: str, module_upstream: Upstream
+) -> None:
+    async with (
+        served(tmp_path, sqlite_url, upstream=module_upstream, server={"models": ["*"]}) as house,
+        house.openai(await house.key("ada")) as client,
+    ):
+        with pytest.raises(openai.NotFoundError) as caught:
+            await client.chat.completions.create(model="elsewhere/model", messages=ASKED)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
 async def test_the_personality_wins_over_the_model(client: AsyncOpenAI, up: Upstream) -> None:

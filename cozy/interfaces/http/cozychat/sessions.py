@@ -116,7 +116,7 @@ class MessageList(Given):
 
 
 class SessionChange(Taken):
-    title: Annotated[Title, Field(min_length=1)] | None = None
+    title: Annotated[Title, Field(min_length=1, json_schema_extra={"pattern": r"\S"})] | None = None
     archived: bool | None = None
 
 
