@@ -140,7 +140,7 @@ async def _in_session(ask: Ask, session: Session, service: Service) -> tuple[Sai
     """What is new for a session whose history the server has: the last user message, or results."""
     results = trailing_results(ask.messages)
     if not results:
-        if ask.messages[-1].role != "user":
+        if not ask.messages or ask.messages[-1].role != "user":
             raise InvalidRequest(
                 "`messages`: with a session the last message is the user's, or results of tools",
                 param="messages",

@@ -418,6 +418,24 @@ async def new_session(client: AsyncOpenAI) -> str:
     return cast("str", cast("dict[str, Any]", answer.to_dict()["cozy"])["session_id"])
 
 
+NOTHING_NEW: dict[str, list[Any]] = {
+    "the last is an assistant's": [*ASKED, {"role": "assistant", "content": "Here."}],
+    "system messages alone": [{"role": "developer", "content": "Rhyme."}],
+}
+
+
+@pytest.mark.parametrize("messages", NOTHING_NEW.values(), ids=NOTHING_NEW.keys())
+async def test_a_session_is_told_something_new_or_the_request_is_refused(
+    client: AsyncOpenAI, messages: list[Any]
+) -> None:
+    session = await new_session(client)
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(
+            model="plain", messages=messages, extra_body={"cozy": {"session_id": session}}
+        )
+    assert caught.value.param == "messages"
+
+
 FAILS_ONCE = {
     "429": plain({"error": {"message": "busy"}}, 429),
     "503": plain({"error": {"message": "away"}}, 503),
