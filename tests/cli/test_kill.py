@@ -44,9 +44,9 @@ class Clients:
             answer = await self._client.post("/v1/chat/completions", json=body)
         except httpx2.HTTPError:
             return
-        if stream and not answer.text.endswith("data: [DONE]\n\n"):
+        # on a busy machine a turn may take too long to be kept: nobody was told that it is finished
+        if answer.status_code != 200 or (stream and not answer.text.endswith("data: [DONE]\n\n")):
             return
-        assert answer.status_code == 200, answer.text
         values = answer.text.split("data: ")[-2] if stream else answer.text  # the chunk before `[DONE]`
         self.told.add(json.loads(values)["cozy"]["turn_id"])
         if len(self.told) >= TOLD:

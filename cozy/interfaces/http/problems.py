@@ -44,7 +44,7 @@ _OUTSIDE: Mapping[str, str] = {
     "ENGINE_INIT": "what this personality needs is not set up on this server",
     "ENGINE_AUTH": "the model's server does not let this server in",
     "ENGINE_RATE_LIMITED": "the model's server is busy; try again later",
-    "ENGINE_TIMEOUT": "the model's server did not answer in time; try again",
+    "ENGINE_TIMEOUT": "the answer took too long; try again",
     "ENGINE_UNAVAILABLE": "the model's server cannot be reached, or failed; try again",
     "ENGINE_INVALID_REQUEST": "the model's server refused the request",
     "STORAGE_FAILED": "nothing can be stored or read just now; try again",

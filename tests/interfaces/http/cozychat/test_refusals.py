@@ -108,7 +108,7 @@ async def test_a_body_that_comes_too_slowly_is_told_in_the_chat(slow_house: Serv
 async def test_headers_too_large_are_told_in_the_chat(small_house: Served, talk: Wire) -> None:
     token, big = await small_house.token("ann"), "y" * 3000
     await talk.send(request("POST", CHAT, token, body("hello"), **PAGE, x_big=big))
-    is_apology(await talk.answer(), "headers")
+    is_apology(await talk.answer(), "the request's head")
     await talk.send(request("POST", CHAT, token, {"messages": []}, x_big=big))
     assert (await talk.answer()).status == 431
 
