@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import schemathesis
@@ -27,12 +28,16 @@ def map_case(_ctx: HookContext, case: Case) -> Case:
 
 
 def _with_somebody(body: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in body.items() if name not in REFUSED}
-    if "cozy" in kept:
-        kept["cozy"] = {**kept["cozy"], "personality_id": None, "session_id": None}
-    if kept.get("session_id"):
-        kept["session_id"] = "new"
-    if kept.get("personality_id"):
-        kept["personality_id"] = "plain"
-    messages = [*body.get("messages", ()), {"role": "user", "content": "And now?"}]
-    return {**kept, "model": "plain", "messages": messages}
+    kept = {name: value for name, value in body.items() if name not in REFUSED} | {"model": "plain"}
+    options = kept.get("cozy", {})
+    if options:
+        kept["cozy"] = _known(options)
+    if not (kept.get("session_id") or options.get("session_id")):
+        kept["messages"] = [*body["messages"], {"role": "user", "content": "And now?"}]
+    return _known(kept)
+
+
+def _known(named: dict[str, Any]) -> dict[str, Any]:
+    """A personality and a session that there are, where others are named."""
+    there_are = {"personality_id": "plain", "session_id": os.environ.get("COZY_SESSION", "new")}
+    return named | {name: value for name, value in there_are.items() if named.get(name)}
