@@ -45,7 +45,9 @@ def _span(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "scopes",
     multiple=True,
     type=click.Choice(["chat", "account", "admin"]),
-    help="What it may be used for; may be repeated; default: chat and account.",
+    help="What it may be used for: `chat` for completions, models, personalities, audio and tools; `account` "
+    "for what its user has stored, sessions and memories included; `admin` for an admin's routes. May be "
+    "repeated; default: chat and account.",
 )
 @click.option("--expires", callback=_span, metavar="SPAN", help="When it ends by itself: `90d`, `12h`.")
 def create(user: str, name: str, scopes: Sequence[str], expires: timedelta | None) -> None:

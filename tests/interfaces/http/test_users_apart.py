@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -16,15 +16,11 @@ import anyio
 import httpx2
 import pytest
 
-from cozy.ports.identity import UserChange
-from cozy.ports.sessions import Words
-from tests.interfaces.http.attacks import ATTACKS, SAID, Attack
+from tests.interfaces.http.attacks import ATTACKS, CHAT, SAID, Attack, Person, bearer, hints, person, sent
 from tests.interfaces.http.conftest import PERSONALITIES, TALK, UNLIMITED
-from tests.interfaces.http.serving import PASSWORD, Served, served
+from tests.interfaces.http.serving import Served, served
 from tests.upstream import Answer, Hold, Upstream, calls, chunk, says, sse
 
-CHAT = "/v1/chat/completions"
-NAMED = re.compile(r"\{(\w+)\}")
 VARYING = re.compile(r'chatcmpl-[0-9a-f]{32}|"created":\d+|"last_used_at":("[^"]*"|null)')
 OF_THE_MOMENT = ("x-request-id", "date", "server-timing", "content-length")
 RECALLING = TALK.replace(
@@ -32,56 +28,6 @@ RECALLING = TALK.replace(
     "  memory:\n    type: fetch_context\n    source: memory\n"
     "  profile:\n    type: fetch_context\n    source: profile\n  budget:",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user with one of everything, or nobody whose ids look the same."""
-
-    name: str
-    mark: str
-    """Stands in all that they have, and nowhere else."""
-    user_id: str
-    session_id: str
-    key_id: str
-    memory_id: str
-    call_id: str
-    token: str = ""
-    other_token: str = ""
-    """Of another login."""
-    key: str = ""
-    own_id: str = ""
-    """Of the user who attacks."""
-    refreshes: Iterator[str] = field(default_factory=lambda: iter(()))
-
-    @property
-    def refresh(self) -> str:
-        """A refresh token: good once."""
-        return next(self.refreshes)
-
-    @property
-    def fresh(self) -> str:
-        """A name that nobody has."""
-        return f"new{uuid4().hex[:12]}"
-
-    @property
-    def ids(self) -> Mapping[str, str]:
-        names = ("name", "mark", "user_id", "session_id", "key_id", "memory_id", "call_id")
-        return {name: getattr(self, name) for name in names}
-
-    def fill(self, template: Any) -> Any:
-        """A part of an attack, aimed at this person."""
-        if isinstance(template, str):
-            return NAMED.sub(lambda match: getattr(self, match[1]), template)
-        if isinstance(template, Mapping):
-            return {name: self.fill(value) for name, value in cast("Mapping[str, Any]", template).items()}
-        return [self.fill(item) for item in template] if isinstance(template, list) else template
-
-    def blur(self, text: str) -> str:
-        """`text` without the ids, which are all that may differ."""
-        for name, value in self.ids.items():
-            text = text.replace(value, name)
-        return text
 
 
 @pytest.fixture(scope="module")
@@ -138,35 +84,6 @@ def nobody() -> Person:
     )
 
 
-async def person(house: Served, name: str) -> Person:
-    """Somebody new, who has a mark on everything."""
-    name, mark = name + uuid4().hex[:8], uuid4().hex
-    user = await house.user(name)
-    logins = [await house.identity.login(name, PASSWORD) for _ in range(4)]
-    made, words = await house.identity.create_key(user.id, mark)
-    said = [Words("user", f"my diary: {mark}"), Words("assistant", mark)]
-    session = await house.service.sessions.create(user.id, "mia", title=mark, first=said)
-    memory = await house.service.engine.ports.memories.add(user.id, f"{name} likes tea {mark}")
-    await house.identity.change_user(user.id, UserChange(mark, {"bio": mark}, {"theme": "pink"}))
-    return Person(
-        name=name,
-        mark=mark,
-        user_id=str(user.id),
-        session_id=str(session.id),
-        key_id=str(made.id),
-        memory_id=memory.id,
-        call_id=f"call_{mark[:6]}",
-        token=logins[0].access,
-        other_token=logins[1].access,
-        key=words,
-        refreshes=iter([one.refresh for one in logins[2:]]),
-    )
-
-
-def bearer(credential: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {credential}"}
-
-
 async def state(house: Served, client: httpx2.AsyncClient, victim: Person) -> list[Any]:
     """Everything of theirs that could have been changed, and whether they can still come in."""
     paths = ["users/me", "users/me/profile", "users/me/stats", f"sessions/{victim.session_id}"]
@@ -179,48 +96,6 @@ async def state(house: Served, client: httpx2.AsyncClient, victim: Person) -> li
     user = await house.identity.find_user(victim.name)
     keys = await house.identity.keys(user.id)
     return [*found, user.role, user.has_second_factor, [replace(key, last_used_at=None) for key in keys]]
-
-
-def hints(victim: Person) -> dict[str, Any]:
-    """Ways of saying that one is somebody else, for a request without a body of its own."""
-    id_, name = victim.user_id, victim.name
-    headers = dict.fromkeys(
-        ("x-user-id", "x-user", "x-cozy-user", "x-forwarded-user", "x-auth-request-user", "remote-user"), id_
-    )
-    headers |= {"x-username": name, "cookie": f"user_id={id_}; user={name}", "from": name}
-    query = dict.fromkeys(("user", "user_id", "owner", "owner_id", "cozy.user_id", "metadata.user_id"), id_)
-    return {"headers": headers, "params": query | {"username": name, "as": name}}
-
-
-def said_by(victim: Person) -> dict[str, Any]:
-    """The same, in a body that takes what it does not know."""
-    id_ = victim.user_id
-    told = dict.fromkeys(("user", "user_id", "owner", "owner_id", "id"), id_)
-    return {**told, "cozy": {"user_id": id_}, "metadata": {"user_id": id_}}
-
-
-async def sent(
-    client: httpx2.AsyncClient,
-    route: str,
-    attack: Attack,
-    target: Person,
-    attacker: Person,
-    credential: str | None = None,
-) -> httpx2.Response:
-    """The attack, aimed at `target`."""
-    method, _, path = route.partition(" ")
-    aimed, more = replace(target, own_id=attacker.user_id), hints(target)
-    if attack.kind == "names":
-        body, more["params"] = aimed.fill(attack.body), aimed.fill(attack.query)
-    elif path == CHAT:  # it takes no field that it does not know
-        body = aimed.fill(attack.body)
-    else:  # what the route needs is the attacker's own, and the rest says whose else
-        mine = attacker.fill(attack.body)
-        body = mine if mine is None else said_by(target) | mine
-        more["params"] |= attack.query
-    place = NAMED.sub(lambda match: attack.path.get(match[1]) or getattr(aimed, match[1]), path)
-    more["headers"] |= bearer(credential) if credential else {}
-    return await client.request(method, place, json=body, **more)
 
 
 def told(response: httpx2.Response, target: Person) -> tuple[int, dict[str, str], str]:
