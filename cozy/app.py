@@ -70,7 +70,7 @@ class App:
         result, graphs = await anyio.to_thread.run_sync(read)
         if not result.errors:
             self.engine.library.replace(graphs)
-            await self.models.load(models_of(graphs))
+            await self.models.load(self.engine.library.models)
         return result
 
 
@@ -102,13 +102,6 @@ def named_encodings(settings: Settings) -> dict[str, str]:
         for model, card in provider.models.items()
         if card.encoding
     }
-
-
-def models_of(graphs: Sequence[Graph]) -> list[str]:
-    """Every model that a personality or one of its stages may ask."""
-    choices = [graph.persona.model for graph in graphs]
-    choices += [node.info.model for graph in graphs for node in graph.nodes if node.info.model is not None]
-    return sorted({name for choice in choices for name in choice.names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +228,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
         tools = BuiltinTools(timezone=settings.tools.timezone)
         tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
         models = ModelLoader(providers, tokens)
-        graphs = compile_all(result, settings, tools)
+        library = Library(compile_all(result, settings, tools))
         worker = Worker(
             stored.outbox,
             learning(stored.memories, stored.profiles),
@@ -256,8 +249,8 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
-            tasks.start_soon(models.load, models_of(graphs))  # takes a while; the first turn can do without
-            async with open_engine(Library(graphs), ports) as engine:
+            tasks.start_soon(models.load, library.models)  # takes a while; the first turn can do without
+            async with open_engine(library, ports) as engine:
                 yield App(
                     settings,
                     engine,

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from cozy.adapters.builtin_tools import BuiltinTools
-from cozy.app import check_all, compile_all, models_of, open_app
+from cozy.app import check_all, compile_all, open_app
 from cozy.configuration import load_settings
+from cozy.engine.library import Library
 from cozy.errors import EngineUnavailable, NotFound, PersonalityError
 from cozy.turn import Turn
 
@@ -66,7 +67,7 @@ def test_the_models_of_single_stages_count_among_those_that_may_be_asked(tmp_pat
     settings = load_settings(tmp_path, {})
     graphs = compile_all(check_all(settings), settings, BuiltinTools())
     [mia] = [graph for graph in graphs if graph.id == "mia"]
-    assert models_of([mia]) == ["deepseek/deepseek-chat", "demo/demo", "openai/gpt-4o"]
+    assert Library([mia]).models == ["deepseek/deepseek-chat", "demo/demo", "openai/gpt-4o"]
 
 
 async def test_a_reload_loads_the_models_that_have_come_with_it(

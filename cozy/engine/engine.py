@@ -10,11 +10,10 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from cozy.engine.graph import Graph
 from cozy.engine.library import Library
 from cozy.engine.prefixes import PrefixLog
 from cozy.engine.reader import Reader
-from cozy.engine.runtime import TurnRun
+from cozy.engine.runtime import TurnRun, Watcher
 from cozy.events import Event
 from cozy.ports import Ports
 from cozy.turn import Turn
@@ -64,9 +63,8 @@ class RunningTurn:
 class TurnContext:
     """The context manager that `Engine.run` gives: entered, the turn is under way; left early, it ends."""
 
-    def __init__(self, graph: Graph, turn: Turn, ports: Ports, prefixes: PrefixLog, tasks: TaskGroup) -> None:
-        self._run = TurnRun(graph, turn, ports, Reader(EVENT_BUFFER), prefixes)
-        self._tasks = tasks
+    def __init__(self, run: TurnRun, tasks: TaskGroup) -> None:
+        self._run, self._tasks = run, tasks
 
     async def __aenter__(self) -> RunningTurn:
         self._tasks.start_soon(self._run.drive)
@@ -90,6 +88,11 @@ class Engine:
         self.ports = ports
         self._tasks = tasks
         self._prefixes = PrefixLog()
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have it told how every turn ends, from now on."""
+        self._watchers.append(watcher)
 
     def run(self, turn: Turn) -> TurnContext:
         """`async with engine.run(turn) as running: async for event in running: …`
@@ -98,7 +101,9 @@ class Engine:
         an unknown personality.
         """
         graph = self.library.graph(turn.personality_id)
-        return TurnContext(graph, turn, self.ports, self._prefixes, self._tasks)
+        reader = Reader(EVENT_BUFFER)
+        run = TurnRun(graph, turn, self.ports, reader, self._prefixes, self._watchers)
+        return TurnContext(run, self._tasks)
 
 
 @asynccontextmanager

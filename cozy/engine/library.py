@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cozy.engine.graph import Graph
 from cozy.errors import NotFound
@@ -18,6 +18,8 @@ class Library:
     def replace(self, graphs: Iterable[Graph]) -> None:
         """All at once: no turn sees some old and some new."""
         self._graphs = {graph.id: graph for graph in graphs}
+        self.models = _models(tuple(self._graphs.values()))
+        """Every model that a personality or one of its stages may ask."""
 
     def graph(self, personality_id: str) -> Graph:
         """Raises NotFound, with the nearest known name."""
@@ -31,3 +33,9 @@ class Library:
 
     def ids(self) -> list[str]:
         return sorted(self._graphs)
+
+
+def _models(graphs: Sequence[Graph]) -> list[str]:
+    choices = [graph.persona.model for graph in graphs]
+    choices += [node.info.model for graph in graphs for node in graph.nodes if node.info.model is not None]
+    return sorted({name for choice in choices for name in choice.names})

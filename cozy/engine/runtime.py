@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -77,6 +77,10 @@ class Failure:
         return self.error.code if self.error else "INTERNAL_ERROR"
 
 
+Watcher = Callable[[TurnFinished | TurnFailed], object]
+"""Told of the last event of a turn, whether or not its reader still listens."""
+
+
 class TurnRun:
     """One turn's state, gone when the turn is."""
 
@@ -87,9 +91,11 @@ class TurnRun:
         ports: Ports,
         reader: Reader,
         prefixes: PrefixLog,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         count = len(graph.nodes)
         self.graph, self.turn, self.ports = graph, turn, ports
+        self._watchers = watchers
         self.done = anyio.Event()
         self.values: list[Any] = [None] * count
         self.left = waiting_counts(graph)
@@ -141,7 +147,7 @@ class TurnRun:
             except Exception:  # a bug in one turn's end is not the end of the other turns
                 _log.exception("turn of %s could not end", self.graph.id, extra=self._log_fields(""))
                 self._failure = Failure(None, None)
-                await self.reader.tell(self._last_event(self._partial(), self._trace()))
+                await self._tell_end(self._partial(), self._trace())
             finally:
                 self.reader.close()
                 self.done.set()
@@ -213,6 +219,7 @@ class TurnRun:
                 wait_s = error.retry_after_s or delay_s
                 if anyio.current_time() + wait_s >= anyio.current_effective_deadline():
                     raise
+                context.engine_failed(error)
                 context.note(attempts=attempt + 2)
                 await anyio.sleep(wait_s)
                 delay_s *= 2
@@ -242,6 +249,8 @@ class TurnRun:
     async def _failed(self, i: int, error: CozyError | None, code: str, reason: str, context: Seat) -> bool:
         node = self.graph.nodes[i]
         context.note(code=code, reason=reason)
+        if isinstance(error, EngineError):
+            context.engine_failed(error)
         # what the client would be told has failed is on disk, whole: it only lacks what this stage adds
         if node.on_error == "degrade" or self._kept:
             await context.emit(self.degrade(i, code, reason))
@@ -316,8 +325,14 @@ class TurnRun:
             cards={a.request.model: self.ports.llm.card(a.request.model) for a in requests},
             seen=[(a, self._matched(a)) for a in requests] if self.turn.session_id else (),
         )
+        await self._tell_end(reply, trace)
+
+    async def _tell_end(self, reply: Reply, trace: Trace) -> None:
+        event = self._last_event(reply, trace)
+        for watcher in self._watchers:
+            watcher(event)
         # whether or not anybody still listens: what had to be kept is kept
-        await self.reader.tell(self._last_event(reply, trace))
+        await self.reader.tell(event)
 
     async def tell(self, event: Event, context: Seat) -> None:
         """Hand an event to a reader who is behind: meanwhile the turn's clock stands, and the stage's."""
@@ -364,7 +379,7 @@ class TurnRun:
             and isinstance(failure.error, StorageError | StageTimeout)
         )
 
-    def _last_event(self, reply: Reply, trace: Trace) -> Event:
+    def _last_event(self, reply: Reply, trace: Trace) -> TurnFinished | TurnFailed:
         if (failure := self._failure) is not None:
             error = failure.error
             return TurnFailed(

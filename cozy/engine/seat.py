@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from cozy.engine.trace import Asked, Mark
-from cozy.errors import CozyError
+from cozy.engine.trace import Asked, Called, EngineFailure, Mark
+from cozy.errors import CozyError, EngineError
 from cozy.events import Event, StageDegraded, TextDelta
 from cozy.ports import Ports
 from cozy.ports.llm import LLMRequest
@@ -73,6 +73,12 @@ class Seat:
 
     def asked(self, request: LLMRequest, usage: Usage) -> None:
         self._run.recording.requests.append(Asked(self._index, request, usage))
+
+    def called(self, tool: str, outcome: str) -> None:
+        self._run.recording.tool_calls.append(Called(tool, outcome))
+
+    def engine_failed(self, error: EngineError) -> None:
+        self._run.recording.engine_errors.append(EngineFailure(error.engine, error.code))
 
     def jobs(self, reply: Any) -> Sequence[Job]:
         """Raises what a follower raises, unless it says `on_error: degrade`."""

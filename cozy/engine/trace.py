@@ -36,6 +36,25 @@ class Asked:
     usage: Usage
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call of a tool that has ended."""
+
+    tool: str
+    """Empty where there is none of the name that the model made up."""
+    outcome: str
+    """In a word, as the audit trail has it: `ok`, `failed`, `TOOL_DENIED` …"""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailure:
+    """Something outside has failed; another try, another model or a degraded stage may have made it good."""
+
+    engine: str
+    """As in the configuration."""
+    code: str
+
+
 @dataclass(slots=True)
 class Recording:
     """What the runtime writes down while a turn runs; times by `time.perf_counter()`."""
@@ -50,6 +69,8 @@ class Recording:
     marks: list[Mark] = field(default_factory=list[Mark])
     notes: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
     requests: list[Asked] = field(default_factory=list["Asked"])
+    tool_calls: list[Called] = field(default_factory=list["Called"])
+    engine_errors: list[EngineFailure] = field(default_factory=list["EngineFailure"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +200,21 @@ class Trace:
         """By the stage that put it together, in the order of the pipeline."""
         notes = sorted(self._recording.notes.items())
         return {self._graph.nodes[i].id: n["prompt"] for i, n in notes if "prompt" in n}
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """Every request that a model has answered, with what it cost."""
+        return tuple(self._recording.requests)
+
+    @property
+    def tool_calls(self) -> tuple[Called, ...]:
+        """Every call of a tool of ours, those of hidden stages included."""
+        return tuple(self._recording.tool_calls)
+
+    @property
+    def engine_errors(self) -> tuple[EngineFailure, ...]:
+        """Every failure of an engine, those that were made good included."""
+        return tuple(self._recording.engine_errors)
 
     @property
     def requests(self) -> tuple[tuple[str, LLMRequest], ...]:

@@ -34,6 +34,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from cozy.errors import EngineError
 from cozy.events import Event, StageDegraded
 from cozy.ports import Ports
 from cozy.ports.llm import LLMRequest, ModelCard
@@ -266,6 +267,14 @@ class StageContext(Protocol):
 
     def asked(self, request: LLMRequest, usage: Usage) -> None:
         """A request that a model has answered, for the trace: what it cost, what of it was seen before."""
+        ...
+
+    def called(self, tool: str, outcome: str) -> None:
+        """A call of a tool has ended, for the trace; `tool` is empty where there is none of the name."""
+        ...
+
+    def engine_failed(self, error: EngineError) -> None:
+        """An engine's error that the stage makes good, for the trace; one that it raises is seen."""
         ...
 
     def jobs(self, reply: Any) -> Sequence[Job]:

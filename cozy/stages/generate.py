@@ -40,6 +40,7 @@ async def first_that_answers(
         except EngineError as error:
             if answer.told or (left == 1 and not fallback_text):
                 raise
+            ctx.engine_failed(error)
             if left == 1:
                 ctx.note(fallback_text=error.message)
             else:

@@ -106,6 +106,7 @@ class ToolRuns:
             outcome = "broken"
         finally:
             events.append(self._event(call.name, outcome, perf_counter() - started))
+            ctx.called("" if outcome == NoSuchTool.code else call.name, outcome)
         seconds = perf_counter() - started
         message = Message("tool", result.content, tool_call_id=call.id)
         ctx.keep(message)  # before the world hears of it: the reader may have left

@@ -347,3 +347,29 @@ async def test_the_time_of_a_stage_that_was_cut_off_is_its_own_in_the_trace() ->
     assert last.trace.critical_path == ("answer", "save")
     seconds = {segment.name: segment.seconds for segment in last.trace.segments}
     assert seconds["answer"] == pytest.approx(0.1, rel=0.3)
+
+
+# -- who watches ----------------------------------------------------------------------------------------
+
+
+async def test_a_watcher_is_told_how_a_turn_ends_though_its_reader_has_left() -> None:
+    told: list[TurnFinished | TurnFailed] = []
+    with anyio.fail_after(5):
+        async with engine_of(graph_of(speaker("so", then=hangs))) as engine:
+            engine.watch(told.append)
+            async with engine.run(turn()) as running:
+                await read_until(running, "so")
+    [last] = told
+    assert isinstance(last, TurnFinished)
+    assert (last.finish_reason, last.text) == ("interrupted", "so")
+
+
+async def test_a_watcher_is_told_before_the_reader_is() -> None:
+    told: list[TurnFinished | TurnFailed] = []
+    with anyio.fail_after(5):
+        async with engine_of(graph_of(place("answer", fails(StorageError("no")), speaks=True))) as engine:
+            engine.watch(told.append)
+            async with engine.run(turn()) as running:
+                async for event in running:
+                    assert (event in told) == isinstance(event, TurnFailed)
+    assert [type(event) for event in told] == [TurnFailed]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cozy.engine.graph import Graph
+from cozy.engine.trace import EngineFailure
 from cozy.errors import EngineInvalidRequest, EngineUnavailable, NotFound, StorageError
 from cozy.events import StageDegraded, TextDelta, ToolStarted, TurnFailed, TurnFinished
 from cozy.stages.base import StageContext
@@ -395,12 +396,14 @@ async def test_a_retry_that_succeeds_is_seen_in_the_trace_only() -> None:
     last = await finished(graph_of(place("answer", does, retries=2, speaks=True)))
     assert (last.text, tries) == ("at last", [3])
     assert last.trace.stages[0].facts["attempts"] == 3
+    assert last.trace.engine_errors == (EngineFailure("x", "ENGINE_UNAVAILABLE"),) * 2
 
 
 async def test_retries_that_are_used_up_end_in_the_last_error() -> None:
     does, tries = flaky(9)
     last = await failed(graph_of(place("answer", does, retries=1, speaks=True)))
     assert (last.code, tries) == ("ENGINE_UNAVAILABLE", [2])
+    assert len(last.trace.engine_errors) == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from cozy.errors import CozyError, StorageError
+from cozy.errors import CozyError, EngineError, StorageError
 from cozy.events import Event, StageDegraded, TextDelta
 from cozy.ports import Ports
 from cozy.ports.effects import Effect
@@ -138,6 +138,8 @@ class Seat:
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     kept: list[Message] = field(default_factory=list[Message])
     requests: list[tuple[LLMRequest, Usage]] = field(default_factory=list[tuple[LLMRequest, Usage]])
+    calls: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    engine_errors: list[EngineError] = field(default_factory=list[EngineError])
 
     @property
     def variables(self) -> Mapping[str, Any]:
@@ -177,3 +179,9 @@ class Seat:
 
     def asked(self, request: LLMRequest, usage: Usage) -> None:
         self.requests.append((request, usage))
+
+    def called(self, tool: str, outcome: str) -> None:
+        self.calls.append((tool, outcome))
+
+    def engine_failed(self, error: EngineError) -> None:
+        self.engine_errors.append(error)

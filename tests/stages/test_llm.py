@@ -343,6 +343,7 @@ async def test_while_no_word_was_spoken_the_next_model_is_asked() -> None:
     said = await llm().run(PROMPT, here)
     assert (said.text, said.model) == ("Yes.", "test/small")
     assert here.notes == {"model": "test/small", "fallback": "test/big: test: gone"}
+    assert [(error.engine, error.code) for error in here.engine_errors] == [("test", "ENGINE_UNAVAILABLE")]
 
 
 async def test_thoughts_do_not_keep_the_next_model_from_being_asked() -> None:
@@ -511,6 +512,7 @@ async def test_its_own_words_are_said_where_no_model_answers() -> None:
     assert (said.text, said.finish_reason, here.spoken) == ("稍后再试。", "stop", "稍后再试。")
     assert (said.model, said.is_fallback, Reply.of(said).is_fallback) == ("", True, True)
     assert set(here.notes) == {"model", "fallback", "fallback_text"}
+    assert [error.code for error in here.engine_errors] == ["ENGINE_TIMEOUT", "ENGINE_AUTH"]
 
 
 async def test_its_own_words_are_not_said_behind_half_an_answer() -> None:

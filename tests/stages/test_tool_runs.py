@@ -236,6 +236,14 @@ async def test_every_call_is_on_record_and_never_what_it_was_called_with() -> No
         )
         assert event.payload["turn_id"] == str(FIRST)
     assert "words" not in str(trail.events)
+    # names that models make up have no end
+    assert sorted(here.calls) == [
+        ("", "TOOL_UNKNOWN"),
+        ("book", "not_run_again"),
+        ("clock", "TOOL_FAILED"),
+        ("clock", "ok"),
+        ("secret", "TOOL_DENIED"),
+    ]
 
 
 async def test_a_call_that_is_cut_off_is_on_record() -> None:
