@@ -30,6 +30,7 @@ from cozy.ports.limits import RateLimiter
 from cozy.ports.operations import HealthCheck
 from cozy.ports.realtime import RealtimeTokens
 from cozy.settings import DEMO_MODEL, Settings
+from cozy.storage.outbox import SqlOutbox
 
 
 @asynccontextmanager
@@ -62,6 +63,9 @@ async def open_service(
             limits=limits,
             audit=app.engine.ports.audit,
             reload=reloader.reload,
+            reloads=reloader.state,
+            worker=app.worker,
+            outbox=SqlOutbox(app.database),
             realtime=await _realtime(settings, stack, os.environ),
             checks=(
                 database_check(app.database),

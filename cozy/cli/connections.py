@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -46,6 +47,8 @@ class PatientConfig(Config):
     max_connections: int
     connections = 0
     """Those that are open."""
+    opened: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered when a client connects, left when its connection is closed."""
 
 
 def config_of(server: ServerSettings, number: int) -> PatientConfig:
@@ -84,7 +87,8 @@ class Connection(TCPServer):
             if self.config.connections > self.config.max_connections:
                 await self._turn_away()
             else:
-                await super().run()
+                with self.config.opened():
+                    await super().run()
         finally:
             self.config.connections -= 1
 

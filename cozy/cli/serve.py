@@ -9,13 +9,15 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anyio.abc import TaskGroup
 
     from cozy.cli.json_logs import LogFormat
@@ -41,7 +43,7 @@ AT_ONCE_S = 2.0
     type=click.Choice(["json", "text"]),
     help="JSON goes to stdout, text to stderr; default: text on a terminal, else JSON.",
 )
-@click.option("--child", hidden=True, help="The sockets that a supervisor hands down: LISTENER,CONTROL.")
+@click.option("--child", hidden=True, help="What a supervisor hands down: LISTENER,CONTROL,SHARE.")
 def serve(
     host: str | None,
     port: int | None,
@@ -71,14 +73,21 @@ def serve(
     format_ = chosen_format(settings.server)
     configure_logs(format_, settings.server.log_level, content=settings.server.log_content)
     if child is not None:
-        listener, control = (socket.socket(fileno=int(number)) for number in child.split(","))
-        sys.exit(_run(settings, listener, control))
+        sys.exit(_run(settings, *_handed_down(child)))
     _refuse_what_is_wrong(settings)
     listener = bound(settings.server)
     _tell_first_admin(settings, listener)
     if settings.server.workers == 1:
-        sys.exit(_run(settings, listener, None))
+        sys.exit(_run(settings, listener))
     _supervise(settings, listener, format_)
+
+
+def _handed_down(words: str) -> tuple[socket.socket, socket.socket, Path]:
+    """What `--child` says: where it listens, where it hears its supervisor, where it keeps its figures."""
+    from cozy.cli.shared_metrics import share_of
+
+    listener, control, share = words.split(",")
+    return socket.socket(fileno=int(listener)), socket.socket(fileno=int(control)), share_of(share)
 
 
 def chosen_format(server: ServerSettings) -> LogFormat:
@@ -255,14 +264,19 @@ def _on_signals(heard: Callable[[int], object]) -> None:
 # -- one process -------------------------------------------------------------------------------------------
 
 
-def _run(settings: Settings, listener: socket.socket, control: socket.socket | None) -> int:
+def _run(
+    settings: Settings,
+    listener: socket.socket,
+    control: socket.socket | None = None,
+    share: Path | None = None,
+) -> int:
     """Answer until told to stop; gives the exit code. Raises CozyError where the start fails."""
     import anyio
 
     from cozy.errors import CozyError
 
     try:
-        return anyio.run(_answer, settings, listener, control)
+        return anyio.run(_answer, settings, listener, control, share)
     except CozyError:
         raise
     except Exception:
@@ -270,17 +284,23 @@ def _run(settings: Settings, listener: socket.socket, control: socket.socket | N
         return 1
 
 
-async def _answer(settings: Settings, listener: socket.socket, control: socket.socket | None) -> int:
+async def _answer(
+    settings: Settings, listener: socket.socket, control: socket.socket | None, share: Path | None
+) -> int:
     import anyio
 
     from cozy.errors import CozyError
     from cozy.interfaces.http.app import open_http
+    from cozy.interfaces.http.metrics import Metrics
     from cozy.service import extensions, open_service
 
-    orders, failure = Orders(), None
+    orders, metrics, failure = Orders(), Metrics(share), None
     async with anyio.create_task_group() as tasks:
         try:
-            async with open_service(settings) as service, open_http(service, extensions()) as http:
+            async with (
+                open_service(settings) as service,
+                open_http(service, extensions(), metrics) as http,
+            ):
                 tasks.start_soon(_end_at_once, orders, tasks)
                 tasks.start_soon(_pass_on, orders, service.draining)
                 if control is None:
@@ -289,7 +309,8 @@ async def _answer(settings: Settings, listener: socket.socket, control: socket.s
                 else:
                     tasks.start_soon(orders.obey_supervisor, control)
                     control.send(b"r")  # supervisor.py says what it means
-                await answer(http, listener, settings.server, orders)
+                opened = metrics.connections.track_inprogress
+                await answer(http, listener, settings.server, orders, opened)
         except CozyError as error:  # a task group would wrap it
             failure = error
         tasks.cancel_scope.cancel()
@@ -308,8 +329,17 @@ async def _pass_on(orders: Orders, draining: Any) -> None:
     draining.set()
 
 
-async def answer(app: Any, listener: socket.socket, server: ServerSettings, orders: Orders) -> None:
-    """Answer at a socket with an ASGI application until told to stop, and then what is under way."""
+async def answer(
+    app: Any,
+    listener: socket.socket,
+    server: ServerSettings,
+    orders: Orders,
+    opened: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Answer at a socket with an ASGI application until told to stop, and then what is under way.
+
+    What `opened` gives is entered for as long as a connection lives.
+    """
     import asyncio
 
     import anyio
@@ -322,6 +352,7 @@ async def answer(app: Any, listener: socket.socket, server: ServerSettings, orde
     number = listener.detach()
     config = config_of(server, number)
     config.backlog = BACKLOG
+    config.opened = opened
     make_room(server.max_connections)
     use_connections()
 
@@ -355,15 +386,19 @@ def _supervise(settings: Settings, listener: socket.socket, format_: LogFormat) 
         raise ConfigError("several workers need a POSIX system", hint="set `server.workers` to 1")
     import anyio
 
+    from cozy.cli.shared_metrics import open_shares
     from cozy.cli.supervisor import Supervisor
 
     command = [sys.executable, "-m", "cozy", "serve", "--log-format", format_]
     command += ["--reload"] if settings.server.watch else []
-    supervisor = Supervisor(
-        listener,
-        command,
-        settings.server.workers,
-        grace_s=settings.server.grace_s,
-        on_ready=lambda: _announce(listener),
-    )
-    sys.exit(anyio.run(supervisor.run))
+    with open_shares() as shares:
+        supervisor = Supervisor(
+            listener,
+            command,
+            settings.server.workers,
+            shares,
+            grace_s=settings.server.grace_s,
+            on_ready=lambda: _announce(listener),
+        )
+        code = anyio.run(supervisor.run)
+    sys.exit(code)

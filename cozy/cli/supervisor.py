@@ -2,14 +2,15 @@
 
 Hypercorn's own workers lose streams when they are stopped (docs/decisions/processes.md). POSIX only.
 
-Each child is given two sockets, as `--child LISTENER,CONTROL`. It writes `r` to the second one once it
-answers. When it reads a `d` there, or the supervisor is gone, it is to stop as at a first SIGTERM; at an `n`,
-as at a second.
+Each child is given two sockets and a name for its figures (shared_metrics.py), as `--child
+LISTENER,CONTROL,SHARE`. It writes `r` to the second socket once it answers. When it reads a `d` there, or the
+supervisor is gone, it is to stop as at a first SIGTERM; at an `n`, as at a second.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,8 @@ from subprocess import DEVNULL
 
 import anyio
 from anyio.abc import Process, TaskGroup
+
+from cozy.cli.shared_metrics import Shares
 
 _log = logging.getLogger("cozy.supervisor")
 
@@ -40,6 +43,7 @@ HASTE_S = 5.0
 class Child:
     process: Process
     control: socket.socket
+    share: str
     started: float
     ready: anyio.Event = field(default_factory=anyio.Event)
     ended: anyio.Event = field(default_factory=anyio.Event)
@@ -67,6 +71,7 @@ class Supervisor:
         listener: socket.socket,
         command: Sequence[str],
         workers: int,
+        shares: Shares,
         *,
         grace_s: float,
         on_ready: Callable[[], object],
@@ -77,6 +82,7 @@ class Supervisor:
     ) -> None:
         self._listener = listener
         self._command = command
+        self._shares = shares
         self._patience_s = grace_s + leaving_s
         self._haste_s = haste_s
         self._on_ready = on_ready
@@ -181,18 +187,20 @@ class Supervisor:
 
     async def _start(self, tasks: TaskGroup) -> Child:
         ours, theirs = socket.socketpair()
+        share = self._shares.take()
         with theirs:
             ours.setblocking(False)
             handed = (self._listener.fileno(), theirs.fileno())
             process = await anyio.open_process(
-                [*self._command, "--child", f"{handed[0]},{handed[1]}"],
+                [*self._command, "--child", f"{handed[0]},{handed[1]},{share}"],
                 stdin=DEVNULL,
                 stdout=None,
                 stderr=None,
+                env={**os.environ, **self._shares.environment},
                 pass_fds=handed,
                 start_new_session=True,  # Ctrl-C is for us alone: we pass it on
             )
-        child = Child(process, ours, anyio.current_time())
+        child = Child(process, ours, share, anyio.current_time())
         self._alive.add(child)
         tasks.start_soon(self._watch, child)
         if self._stopping.is_set():
@@ -205,6 +213,7 @@ class Supervisor:
             await child.process.wait()
             tasks.cancel_scope.cancel()
         child.control.close()
+        self._shares.give_back(child.share)
         self._alive.discard(child)
         if self._stopping.is_set() and child.process.returncode:
             self._code = self._code or 1

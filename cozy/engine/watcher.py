@@ -119,7 +119,7 @@ class Reloader:
             diagnostics=as_json(result.diagnostics)["diagnostics"],
             lines=[f"{d.place}: {visible(d.message)} [{d.code}]" for d in errors],
         )
-        self.state.last = told
+        self.state.tell(told)
         if errors:
             codes = sorted({d.code for d in errors})
             fields = {"problems": len(errors), "codes": codes}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import SystemRandom
+from typing import Literal
 from uuid import UUID
 
 import anyio
@@ -16,6 +17,9 @@ from cozy.ports.store import Job, LeasedJob, Outbox
 from cozy.turn import Message, SessionId, TurnId
 
 Handler = Callable[[Job], Awaitable[object]]
+Outcome = Literal["done", "failed", "given_up"]
+Watcher = Callable[[str, Outcome], object]
+"""Told of an attempt's target, `other` where nobody does such jobs, and of its outcome."""
 
 AT_ONCE = 16
 """Jobs under way in one process."""
@@ -48,11 +52,16 @@ class Worker:
         self._woken = anyio.Event()
         self._leaving = False
         self._busy = 0
+        self._watchers: list[Watcher] = []
 
     @property
     def busy(self) -> int:
         """How many jobs are being done."""
         return self._busy
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have it told how every attempt ends, from now on."""
+        self._watchers.append(watcher)
 
     def wake(self) -> None:
         self._woken.set()
@@ -118,6 +127,7 @@ class Worker:
             await self._give_back(leased, error)
         else:
             await self._outbox.done(job.id)
+            self._tell(job, "done")
 
     async def _give_back(self, leased: LeasedJob, error: Exception) -> None:
         job, words = leased.job, f"{type(error).__name__}: {error}"
@@ -125,10 +135,17 @@ class Worker:
         if leased.attempts >= self._max_attempts or isinstance(error, EngineInvalidRequest):
             _log.error("job given up", extra=fields)
             await self._outbox.bury(job.id, error=words)
+            self._tell(job, "given_up")
             return
         _log.warning("job failed, will be tried again", extra=fields)
         wait_s = min(LONGEST_WAIT_S, 2.0**leased.attempts) * _random.uniform(0.5, 1.0)
         await self._outbox.retry(job.id, error=words, after_s=wait_s)
+        self._tell(job, "failed")
+
+    def _tell(self, job: Job, outcome: Outcome) -> None:
+        target = job.target if job.target in self._handlers else "other"
+        for watcher in self._watchers:
+            watcher(target, outcome)
 
 
 def learning(memories: Memories, profiles: Profiles) -> Mapping[str, Handler]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -84,3 +84,14 @@ class ReloadState:
     """The last time that this process read its personalities."""
 
     last: Reload
+    _watchers: list[Callable[[Reload], object]] = field(default_factory=list[Callable[[Reload], object]])
+
+    def watch(self, watcher: Callable[[Reload], object]) -> None:
+        """Have it told of the last time, and of each that follows."""
+        self._watchers.append(watcher)
+        watcher(self.last)
+
+    def tell(self, reload: Reload) -> None:
+        self.last = reload
+        for watcher in self._watchers:
+            watcher(reload)

@@ -169,3 +169,7 @@ class Outbox(Protocol):
     async def depth(self) -> int:
         """How many wait or are being done."""
         ...
+
+    async def oldest_s(self) -> float:
+        """How long ago the oldest of those was written, in seconds; 0 where there is none."""
+        ...

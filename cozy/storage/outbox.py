@@ -93,7 +93,9 @@ _BURY = (
     .where(_JOB, _is("queued") | _is("leased"))
     .values(state="dead", leased_until=None, finished_at=bindparam("now"), last_error=bindparam("error"))
 )
-_DEPTH = select(func.count()).select_from(outbox).where(_is("queued") | _is("leased"))
+_OPEN = _is("queued") | _is("leased")
+_DEPTH = select(func.count()).select_from(outbox).where(_OPEN)
+_OLDEST = select(func.min(outbox.c.created_at)).where(_OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,14 @@ class SqlOutbox:
 
     async def depth(self) -> int:
         return await self.database.read(lambda connection: connection.execute(_DEPTH).scalar_one())
+
+    async def oldest_s(self) -> float:
+        def work(connection: Connection) -> float:
+            oldest = connection.execute(_OLDEST).scalar_one()
+            # the clocks of two machines may differ by a little
+            return max(0.0, (_now(connection) - oldest).total_seconds()) if oldest else 0.0
+
+        return await self.database.read(work)
 
 
 class _TakenError(Exception):

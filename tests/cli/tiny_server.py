@@ -18,6 +18,7 @@ import anyio
 
 from cozy.cli.json_logs import configure_logs
 from cozy.cli.serve import Orders, address_of, answer, bound
+from cozy.cli.shared_metrics import open_shares
 from cozy.cli.supervisor import Supervisor
 from cozy.settings import ServerSettings
 
@@ -70,24 +71,26 @@ def main() -> int:
         if Path(os.environ.get("DIES_AT_START", "no such file")).exists():
             return 7
         time.sleep(float(os.environ.get("SLOW_START_S", "0")))
-        listener, control = (socket.socket(fileno=int(n)) for n in sys.argv[-1].split(","))
+        listener, control = (socket.socket(fileno=int(n)) for n in sys.argv[-1].split(",")[:2])
         return anyio.run(run, listener, control)
     listener = bound(SETTINGS)
     workers = int(os.environ.get("WORKERS", "1"))
     if workers == 1:
         return anyio.run(run, listener, None)
-    supervisor = Supervisor(
-        listener,
-        [sys.executable, "-m", "tests.cli.tiny_server"],
-        workers,
-        grace_s=SETTINGS.grace_s,
-        on_ready=lambda: print(f"listening on {address_of(listener)}", file=sys.stderr, flush=True),
-        quick_s=float(os.environ.get("QUICK_S", "0.2")),
-        longest_pause_s=0.2,
-        leaving_s=1,
-        haste_s=float(os.environ.get("HASTE_S", "5")),
-    )
-    return anyio.run(supervisor.run)
+    with open_shares() as shares:
+        supervisor = Supervisor(
+            listener,
+            [sys.executable, "-m", "tests.cli.tiny_server"],
+            workers,
+            shares,
+            grace_s=SETTINGS.grace_s,
+            on_ready=lambda: print(f"listening on {address_of(listener)}", file=sys.stderr, flush=True),
+            quick_s=float(os.environ.get("QUICK_S", "0.2")),
+            longest_pause_s=0.2,
+            leaving_s=1,
+            haste_s=float(os.environ.get("HASTE_S", "5")),
+        )
+        return anyio.run(supervisor.run)
 
 
 if __name__ == "__main__":

@@ -300,6 +300,9 @@ class Troubled:
     async def depth(self) -> int:
         return await self.outbox.depth()
 
+    async def oldest_s(self) -> float:
+        return await self.outbox.oldest_s()
+
 
 @pytest.mark.parametrize("call", ["claim", "done", "retry", "bury"])
 async def test_a_worker_outlives_trouble_of_its_outbox(installation: Installation, call: str) -> None:

@@ -52,16 +52,20 @@ class Extension:
 
 
 @asynccontextmanager
-async def open_http(service: Service, extensions: Sequence[Extension] = ()) -> AsyncGenerator[ASGIApp]:
+async def open_http(
+    service: Service, extensions: Sequence[Extension] = (), metrics: Metrics | None = None
+) -> AsyncGenerator[ASGIApp]:
     """The application, until the block is left; what was begun after answers ends first."""
     async with anyio.create_task_group() as tasks:
-        yield build_app(service, extensions, tasks)
+        yield build_app(service, extensions, tasks, metrics or Metrics())
         tasks.cancel_scope.deadline = anyio.current_time() + AFTERWARDS_S
 
 
-def build_app(service: Service, extensions: Sequence[Extension], tasks: TaskGroup) -> ASGIApp:
+def build_app(
+    service: Service, extensions: Sequence[Extension], tasks: TaskGroup, metrics: Metrics
+) -> ASGIApp:
     """The application; what dialects do after their answers runs in `tasks`."""
-    metrics = Metrics()
+    metrics.follow(service)
     chat = Chat(
         dialects=_dialects(extensions),
         service=service,

@@ -48,4 +48,5 @@ async def _count(caller: Caller, request: Request, service: Service) -> None:
         if exchange.allowance is None or allowance.remaining <= exchange.allowance.remaining:
             exchange.allowance = allowance
         if not allowance.allowed:
+            exchange.limit = what
             raise RateLimited(f"requests of this {what}", allowance.retry_after_s)

@@ -47,6 +47,8 @@ class Exchange:
     """An admin asks: errors are told as they are."""
     allowance: Allowance | None = None
     """What is left of the caller's limits."""
+    limit: str | None = None
+    """The one that was found used up: `address`, `user`, `key`."""
     refusal: CozyError | None = None
     """Why nothing is done for this client now; raised by whoever knows how it wants to be told."""
     tell: Callable[[Problem], Response] | None = None

@@ -95,7 +95,7 @@ class Gate:
             return
         allowance = await self.limits.take(f"address:{counted_as(exchange.address)}", per_minute(count))
         if not allowance.allowed:
-            self.metrics.refused.labels("address").inc()
+            exchange.limit = "address"
             limited = RateLimited("requests from this address", allowance.retry_after_s)
             exchange.refusal = exchange.refusal or limited
 

@@ -106,8 +106,9 @@ async def checked(service: Service, *, vital_only: bool = False) -> list[Depende
 def metrics_endpoint(metrics: Metrics) -> Endpoint:
     """`/metrics`, which needs the figures themselves."""
 
-    async def show(_call: Call[None, None]) -> Response:
-        """Tell the figures of this process in Prometheus' text format."""
+    async def show(call: Call[None, None]) -> Response:
+        """Tell the figures of all processes of this server in Prometheus' text format."""
+        await metrics.look_at(call.service.outbox)
         text = await anyio.to_thread.run_sync(metrics.text)  # takes milliseconds that others would wait
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -1,12 +1,40 @@
-"""What `/metrics` tells to Prometheus."""
+"""What `/metrics` tells to Prometheus; docs/runbooks/server.md says what each figure is good for."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
 
-from cozy.engine.trace import Trace
+import anyio
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+import cozy
+from cozy.engine.library import Library
+from cozy.engine.trace import Asked, Trace
+from cozy.errors import RateLimited, StorageError
 from cozy.events import TurnFailed, TurnFinished
 from cozy.interfaces.http.exchange import Exchange
+from cozy.interfaces.http.service import Service
+from cozy.ports.operations import Reload
+from cozy.ports.store import Outbox
+
+FRESH_S = 5.0
+"""How long what the database was asked for a scrape is good for others."""
+PATIENCE_S = 2.0
 
 # few: each bucket of each label is a line that is rendered at every scrape
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -15,49 +43,99 @@ _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"
 
 
 class Metrics:
-    """One process's figures, in a registry of their own."""
+    """The figures of this process, told together with those of the processes beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Path | None = None) -> None:
+        """`share`: where this process keeps its figures, in the folder of all, as `cozy.cli.shared_metrics`
+        gives it; None: it is the only process."""
+        _keep_values(share)
         self.registry = CollectorRegistry(auto_describe=True)
-        kept = self.registry
-        self.requests = Counter(
-            "cozy_http_requests", "Requests answered", ["method", "route", "status"], registry=kept
+        self._requests()
+        self._turns()
+        self._outside()
+        self._installation()
+        self._told = self.registry
+        if share is not None:
+            self._told = CollectorRegistry()
+            self._told.register(_AllProcesses(share.parent))
+        self._library = Library()
+        self._other_models: frozenset[str] = frozenset()
+        self._looking = anyio.Lock()
+        self._look_again = -math.inf
+
+    def _requests(self) -> None:
+        self.requests = self._counter("http_requests", "Requests answered", "method", "route", "status")
+        self.latency = self._histogram("http_request_seconds", "Time to the end of the answer", "route")
+        self.in_flight = self._gauge("http_requests_in_flight", "Requests being answered")
+        self.connections = self._gauge("connections_open", "Connections of clients")
+        self.refused = self._counter("refused", "Requests refused, by limit", "limit")
+
+    def _turns(self) -> None:
+        self.turns = self._counter("turns", "Turns ended", "personality", "outcome")
+        self.failures = self._counter("turn_failures", "Turns that failed, by error", "code")
+        self.turn_seconds = self._histogram("turn_seconds", "Time of a whole turn", "personality")
+        self.first_word = self._histogram(
+            "first_word_seconds", "Time from the request to the first word", "personality"
         )
-        self.latency = Histogram(
-            "cozy_http_request_seconds",
-            "Time to the end of the answer",
-            ["route"],
-            buckets=_SECONDS,
-            registry=kept,
+        self.running = self._gauge("turns_running", "Turns under way")
+        self.waiting = self._gauge("turns_waiting", "Requests waiting for a turn")
+        self.stage_seconds = self._histogram(
+            "stage_seconds", "Time of one stage", "stage_type", buckets=_FAST
         )
-        self.in_flight = Gauge("cozy_http_requests_in_flight", "Requests being answered", registry=kept)
-        self.refused = Counter("cozy_refused", "Requests refused, by limit", ["limit"], registry=kept)
-        self.turns = Counter("cozy_turns", "Turns ended", ["personality", "outcome"], registry=kept)
-        self.turn_seconds = Histogram(
-            "cozy_turn_seconds", "Time of a whole turn", ["personality"], buckets=_SECONDS, registry=kept
+        self.degraded = self._counter(
+            "stages_degraded", "Stages that went on without a value", "personality", "stage", "code"
         )
-        self.first_word = Histogram(
-            "cozy_first_word_seconds",
-            "Time to the first word",
-            ["personality"],
-            buckets=_SECONDS,
-            registry=kept,
+        self.tool_calls = self._counter("tool_calls", "Calls of tools in turns", "tool", "outcome")
+
+    def _outside(self) -> None:
+        """Models and engines."""
+        self.model_requests = self._counter("model_requests", "Requests that models answered", "model")
+        self.tokens = self._counter(
+            "tokens", "Tokens, as model servers counted them or else as we do", "model", "kind"
         )
-        self.stage_seconds = Histogram(
-            "cozy_stage_seconds", "Time of one stage", ["stage_type"], buckets=_FAST, registry=kept
+        self.cached_tokens = self._counter(
+            "cached_tokens", "Tokens of prompts that model servers had seen before", "model"
         )
-        self.degraded = Counter(
-            "cozy_stages_degraded",
-            "Stages that went on without a value",
-            ["personality", "stage", "code"],
-            registry=kept,
+        self.engine_errors = self._counter(
+            "engine_errors", "Failures of engines, made good or not", "engine", "code"
         )
-        self.tokens = Counter(
-            "cozy_tokens", "Tokens, as model servers counted them", ["model", "kind"], registry=kept
+
+    def _installation(self) -> None:
+        self.jobs = self._counter("jobs", "Attempts at jobs that turns leave", "target", "outcome")
+        # of the database, alike in all processes: the last look counts
+        last = "livemostrecent"
+        self.outbox_jobs = self._gauge("outbox_jobs", "Jobs that wait or are being done", last)
+        self.outbox_oldest = self._gauge("outbox_oldest_seconds", "Age of the oldest of them", last)
+        self.reloads = self._counter("reloads", "Readings of the personalities, the first too", "outcome")
+        self.reloaded_at = self._gauge(
+            "reload_success_timestamp_seconds", "When all processes had read the personalities", "livemin"
         )
-        self.running = Gauge("cozy_turns_running", "Turns under way", registry=kept)
-        self.waiting = Gauge("cozy_turns_waiting", "Requests waiting for a turn", registry=kept)
-        self.reloads = Counter("cozy_reloads", "Reloads of the personalities", ["outcome"], registry=kept)
+        self.reload_errors = self._gauge(
+            "reload_errors", "Errors in the personalities when they were last read", "livemax"
+        )
+        self.build = self._gauge("build_info", "1, with what is running", "livemax", "version")
+        self.build.labels(cozy.__version__).set(1)
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        return Counter(f"cozy_{name}", words, labels, registry=self.registry)
+
+    def _gauge(self, name: str, words: str, several: Any = "livesum", *labels: str) -> Gauge:
+        """`several`: what is told of the values of several processes."""
+        return Gauge(f"cozy_{name}", words, labels, registry=self.registry, multiprocess_mode=several)
+
+    def _histogram(
+        self, name: str, words: str, label: str, *, buckets: Sequence[float] = _SECONDS
+    ) -> Histogram:
+        return Histogram(f"cozy_{name}", words, [label], buckets=buckets, registry=self.registry)
+
+    # -- what happens ----------------------------------------------------------------------------------
+
+    def follow(self, service: Service) -> None:
+        """Count the turns, jobs and reloads of an installation from now on."""
+        self._library, self._other_models = service.engine.library, frozenset(service.models)
+        service.engine.watch(self._turn_ended)
+        service.worker.watch(lambda target, outcome: self.jobs.labels(target, outcome).inc())
+        service.reloads.watch(self._reloaded)
 
     def request(self, method: str, exchange: Exchange) -> None:
         """Count a request that has been answered."""
@@ -65,28 +143,95 @@ class Metrics:
         known = method if method in _METHODS else "other"  # anybody may make words up
         self.requests.labels(known, route, str(exchange.status)).inc()
         self.latency.labels(route).observe(exchange.latency_ms / 1000)
+        if exchange.code == RateLimited.code:
+            self.refused.labels(exchange.limit or "login").inc()  # which the identity counts for itself
 
-    def turn(
-        self, personality: str, ended: TurnFinished | TurnFailed | None, first_word_s: float | None
-    ) -> None:
-        """Count a turn; None: its reader left before the end."""
-        outcome = "left" if ended is None else "failed" if isinstance(ended, TurnFailed) else "finished"
-        self.turns.labels(personality, outcome).inc()
-        if first_word_s is not None:
-            self.first_word.labels(personality).observe(first_word_s)
-        if ended is None:
-            return
+    def _turn_ended(self, ended: TurnFinished | TurnFailed) -> None:
         trace: Trace = ended.trace
-        self.turn_seconds.labels(personality).observe(trace.wall_s)
+        if isinstance(ended, TurnFailed):
+            outcome = "failed"
+            self.failures.labels(ended.code).inc()
+        else:
+            outcome = "interrupted" if ended.finish_reason == "interrupted" else "finished"
+        self.turns.labels(trace.personality, outcome).inc()
+        self.turn_seconds.labels(trace.personality).observe(trace.wall_s)
         for stage in trace.stages:
             if stage.outcome != "not run":
                 self.stage_seconds.labels(stage.type).observe(stage.seconds)
             if stage.outcome == "degraded":
-                self.degraded.labels(personality, stage.id, str(stage.facts.get("code", ""))).inc()
-        for _, request in trace.requests[-1:]:
-            self.tokens.labels(request.model, "prompt").inc(trace.usage.prompt_tokens)
-            self.tokens.labels(request.model, "completion").inc(trace.usage.completion_tokens)
+                code = str(stage.facts.get("code", ""))
+                self.degraded.labels(trace.personality, stage.id, code).inc()
+        for called in trace.tool_calls:
+            self.tool_calls.labels(called.tool or "other", called.outcome).inc()
+        for failure in trace.engine_errors:
+            self.engine_errors.labels(failure.engine, failure.code).inc()
+        for asked in trace.asked:
+            self._asked(asked)
+
+    def _asked(self, asked: Asked) -> None:
+        model = asked.request.model
+        if model not in self._library.models and model not in self._other_models:
+            model = "other"  # a pattern in `server.models` lets clients name what they like
+        self.model_requests.labels(model).inc()
+        self.tokens.labels(model, "prompt").inc(asked.usage.prompt_tokens)
+        self.tokens.labels(model, "completion").inc(asked.usage.completion_tokens)
+        self.cached_tokens.labels(model).inc(asked.usage.cached_tokens)
+
+    def _reloaded(self, reload: Reload) -> None:
+        self.reloads.labels("failed" if reload.errors else "done").inc()
+        self.reload_errors.set(reload.errors)
+        if not reload.errors:
+            self.reloaded_at.set(reload.at.timestamp())
+
+    # -- what is told ----------------------------------------------------------------------------------
+
+    async def look_at(self, outbox: Outbox) -> None:
+        """Ask the database for its figures, unless that was done a moment ago; NaN where it does not tell."""
+        async with self._looking:
+            if monotonic() < self._look_again:
+                return
+            depth = oldest = math.nan
+            try:
+                with anyio.move_on_after(PATIENCE_S):
+                    depth, oldest = await outbox.depth(), await outbox.oldest_s()
+            except StorageError:
+                pass  # `/health` says why
+            self.outbox_jobs.set(depth)
+            self.outbox_oldest.set(oldest)
+            self._look_again = monotonic() + FRESH_S
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format. Takes milliseconds: call it in a thread."""
-        return generate_latest(self.registry)
+        return generate_latest(self._told)
+
+
+def _keep_values(share: Path | None) -> None:
+    """Have prometheus_client keep what is counted from now on in this process alone, or in shared files.
+
+    Files are told apart by shares and not, as by itself, by the numbers of processes: whoever has a dead
+    one's share goes on with its counters, so that they never fall, and files do not pile up.
+    """
+    untyped: Any = values
+    untyped.ValueClass = values.MutexValue if share is None else untyped.MultiProcessValue(lambda: share.name)
+    # when a counter began: one more line for each, which Prometheus reads as a figure of its own
+    disable_created_metrics()
+
+
+class _AllProcesses(Collector):
+    """What lies in the folder, added up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        untyped: Any = MultiProcessCollector
+        return untyped.merge([str(file) for file in self._folder.glob("*.db") if _has_begun(file)])
+
+
+def _has_begun(file: Path) -> bool:
+    """The library's own collector stumbles over a file that is empty still, or for ever where its process was
+    killed in that moment."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # the gauges of one that has just gone
+        return False

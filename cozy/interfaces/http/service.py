@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import anyio
 
 from cozy.engine.engine import Engine
+from cozy.engine.worker import Worker
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
-from cozy.ports.operations import Audit, HealthCheck, Reload
+from cozy.ports.operations import Audit, HealthCheck, Reload, ReloadState
 from cozy.ports.realtime import RealtimeTokens
 from cozy.ports.requests import Requests
 from cozy.ports.sessions import Sessions
+from cozy.ports.store import Outbox
 from cozy.settings import Settings
 
 
@@ -30,6 +32,9 @@ class Service:
     audit: Audit
     reload: Callable[[], Awaitable[Reload]]
     """Read every personality again, here and then in every other process."""
+    reloads: ReloadState
+    worker: Worker
+    outbox: Outbox
     realtime: RealtimeTokens | None = None
     """Who lends tokens for voice calls; None: nobody."""
     checks: Sequence[HealthCheck] = ()

@@ -134,7 +134,6 @@ class TurnResponse:
 
     async def _left(self, turn: Turn) -> None:
         """Nobody hears the end of the turn."""
-        self.metrics.turn(self.plan.graph.id, None, self._first_word_s)
         if not self.plan.keeps:
             await self._free(turn)
 
@@ -196,13 +195,13 @@ class TurnResponse:
                 return self._renderer.end(choice, ending)
             case TextDelta() | ToolCallDelta() if self._first_word_s is None:
                 self._first_word_s = perf_counter() - self.exchange.began
+                self.metrics.first_word.labels(self.plan.graph.id).observe(self._first_word_s)
             case _:
                 pass
         return self._renderer.event(choice, event) if self.stream else b""
 
     def _record(self, event: TurnFinished | TurnFailed) -> None:
         exchange, trace = self.exchange, event.trace
-        self.metrics.turn(self.plan.graph.id, event, self._first_word_s)
         exchange.engine = trace.model.partition("/")[0] or None
         exchange.degraded = tuple(s.id for s in trace.stages if s.outcome == "degraded")
         if isinstance(event, TurnFailed):

@@ -25,6 +25,7 @@ from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.cli.connections import KEEP_ALIVE_S, config_of, use_connections
 from cozy.configuration import load_settings
 from cozy.interfaces.http.app import open_http
+from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import IdentityAdmin, Scope, User
 from cozy.service import extensions, open_service
@@ -110,7 +111,7 @@ async def served(
     stop = anyio.Event()
     async with (
         open_service(settings, passwords=QUICK) as service,
-        open_http(service, extensions()) as app,
+        open_http(service, extensions(), metrics := Metrics()) as app,
         anyio.create_task_group() as tasks,
     ):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -119,6 +120,7 @@ async def served(
         config.errorlog = None
         config.graceful_timeout = 2
         config.keep_alive_timeout = keep_alive_s
+        config.opened = metrics.connections.track_inprogress
 
         use_connections()
 

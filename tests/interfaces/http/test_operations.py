@@ -312,7 +312,7 @@ async def test_a_turn_whose_client_leaves_is_counted_and_its_key_is_free_again(
                 again = await client.post("/v1/chat/completions", json={**HELLO, "stream": True}, headers=key)
             assert "there" in again.text, "a pipeline that stores nothing does not hold the key"
             assert (
-                'cozy_turns_total{outcome="left",personality="mia"} 1.0'
+                'cozy_turns_total{outcome="interrupted",personality="mia"} 1.0'
                 in (await client.get("/metrics")).text
             )
     assert len(model.requests) == 2
