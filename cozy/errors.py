@@ -2,6 +2,7 @@
 
 CozyError
 ├── ConfigError            cozy.toml or the environment says something impossible
+│   └── ConfigErrors       all of them at once
 ├── PersonalityError       a personality or pipeline does not pass the check
 ├── TurnError              a turn cannot go on
 │   ├── StageTimeout       a stage did not end in its time
@@ -38,7 +39,7 @@ CozyError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -76,6 +77,13 @@ class ConfigError(CozyError):
     """`cozy.toml` or the environment says something impossible."""
 
     code = "CONFIG_INVALID"
+
+
+class ConfigErrors(ConfigError):
+    """Everything that is wrong with the configuration; each problem says by itself that it is an error."""
+
+    def __init__(self, problems: Sequence[ConfigError]) -> None:
+        super().__init__("\n".join(f"error: {problem}" for problem in problems))
 
 
 class PersonalityError(CozyError):

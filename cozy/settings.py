@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_not_taken_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise PydanticCustomError("bool_given", "must not be true or false")
+        return value
+
+
+def _is_address(value: str, scheme: re.Pattern[str]) -> bool:
+    """Whether it is `scheme://host`, with a port that can be, and anything behind it."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises for one that cannot be
+    except ValueError:
+        return False
+    return bool(scheme.fullmatch(parts.scheme) and parts.hostname) and not re.search(r"\s", value)
+
+
+def _is_origin(value: str) -> bool:
+    """As browsers write it: no path and no closing slash, or it would fit no page."""
+    return _is_address(value, re.compile(r"[a-z][a-z0-9+.-]*")) and not re.search(
+        r"[/?#@*A-Z]", value.partition("://")[2]
+    )
+
+
+def _is_host(value: str) -> bool:
+    if ":" in value or re.fullmatch(r"[\d.]*", value):  # IPv6 may name an interface: `fe80::1%eth0`
+        try:
+            ip_address(value)
+        except ValueError:
+            return False
+        return True
+    return re.fullmatch(r"[\w.-]{1,253}", value) is not None
 
 
 class PathSettings(Part):
@@ -78,8 +114,16 @@ class ProviderSettings(Part):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in ("http", "https"):
-            raise ValueError("expected an address that begins with http:// or https://")
+        if value is not None and not _is_address(value, re.compile("https?")):
+            raise ValueError("must be an address such as `http://127.0.0.1:8000/v1`")
+        return value
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        # it may be the key itself: it is not repeated
+        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError("must be the name of an environment variable, not a key")
         return value
 
 
@@ -87,6 +131,13 @@ class DatabaseSettings(Part):
     url: str = ""
     """`sqlite:///path` or `postgresql://user:${NAME}@host/name`, the password from the environment; empty:
     `cozy.db` in the data folder."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value and not re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", value):
+            raise ValueError("must begin with `sqlite:///` or `postgresql://`")
+        return value
 
 
 class ToolSettings(Part):
@@ -144,6 +195,21 @@ class ServerSettings(Part):
     log_content: bool = False
     """Show in the log what errors say, be it a user's words or a key: to find a fault, not for every day."""
 
+    @field_validator("host")
+    @classmethod
+    def _can_be_bound(cls, value: str) -> str:
+        if not _is_host(value):
+            raise ValueError(f"`{value}` is no address and no name of a machine, such as `127.0.0.1`")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin not in ("*", "null") and not _is_origin(origin):
+                raise ValueError(f"`{origin}` is no origin such as `https://chat.example.org`, and not `*`")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,6 +255,13 @@ class RedisSettings(Part):
     """`redis://host:6379/0`, the password from the environment; empty: each process counts for itself."""
     prefix: str = "cozy"
     """What every key begins with."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with `redis://`, `rediss://` or `unix://`")
+        return value
 
 
 class WorkerSettings(Part):

@@ -6,16 +6,26 @@ A composition room beside `app.py`: it knows adapters, and nobody imports it but
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio.to_thread
 
 from cozy.app import check_all, open_storage
-from cozy.errors import ConfigError, CozyError, StorageError
+from cozy.configuration import Loaded
+from cozy.errors import CozyError, StorageError
 from cozy.ports.identity import User
 from cozy.settings import DEMO_MODEL, Settings
+
+_NAMED_BY_PERSONALITIES = (
+    "paths.personalities",
+    "paths.pipelines",
+    "model.default",
+    "model.allow",
+    "providers",
+    "tools.allow",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +37,37 @@ class Findings:
     warnings: list[str] = field(default_factory=list[str])
 
 
-async def findings(settings: Settings, environ: Mapping[str, str] = os.environ) -> Findings:
-    """Everything that is wrong at once, not only the first."""
-    found = Findings()
-    checked = await anyio.to_thread.run_sync(check_all, settings)
-    if checked.errors:
-        found.problems.append(f"personalities have errors\n{checked.text()}")
-    for look in (_database(settings.database.url), _signing_keys(environ)):
+async def findings(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> Findings:
+    """Everything that is wrong at once, not only the first: with the configuration, and with what it names.
+
+    What hangs on a value that is wrong is not looked at.
+    """
+    settings = loaded.settings
+    found = Findings([str(problem) for problem in loaded.problems], list(loaded.warnings))
+    looks: list[Awaitable[None]] = []
+    if not loaded.is_wrong(*_NAMED_BY_PERSONALITIES):
+        looks.append(_personalities(settings, found))
+    if not loaded.is_wrong("database.url", "paths.data"):
+        looks.append(_database(settings.database.url))
+    looks.append(_signing_keys(environ))
+    if not loaded.is_wrong("tools.timezone"):
+        looks.append(_timezone(settings.tools.timezone))
+    if not loaded.is_wrong("redis.url"):
+        looks.append(_redis(settings, found))
+    for look in looks:
         try:
             await look
         except CozyError as error:
             found.problems.append(str(error))
-    await _redis(settings, found)
-    _model(settings, environ, found)
+    if not loaded.is_wrong("model.default"):
+        _model(settings, environ, found)
     return found
+
+
+async def _personalities(settings: Settings, found: Findings) -> None:
+    checked = await anyio.to_thread.run_sync(check_all, settings)
+    if checked.errors:
+        found.problems.append(f"personalities have errors\n{checked.text()}")
 
 
 async def _database(url: str) -> None:
@@ -66,6 +93,12 @@ def _is_writable(path: Path) -> bool:
     return os.access(nearest, os.W_OK)
 
 
+async def _timezone(name: str) -> None:
+    from cozy.adapters.builtin_tools import BuiltinTools
+
+    BuiltinTools(timezone=name)
+
+
 async def _signing_keys(environ: Mapping[str, str]) -> None:
     from cozy.adapters.signing_keys import check_environment
 
@@ -84,8 +117,6 @@ async def _redis(settings: Settings, found: Findings) -> None:
 
     try:
         await ping(settings.redis.url)
-    except ConfigError as error:
-        found.problems.append(str(error))
     except REDIS_ERRORS as error:
         found.warnings.append(
             f"redis does not answer ({type(error).__name__}): until it does, each process counts for itself"

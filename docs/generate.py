@@ -123,7 +123,9 @@ def configuration() -> Iterator[str]:
     yield (
         "What `cozy.toml` says goes before the environment, the environment before the defaults. "
         "The environment's name of `database.url` is `COZY_DATABASE_URL`, and so on. "
-        "`${NAME}` and `${NAME:-default}` inside `cozy.toml` take a value from the environment.\n"
+        "`${NAME}` and `${NAME:-default}` inside `cozy.toml` take a value from the environment. "
+        "Nothing starts with a value that cannot be: all of them are told at once, each with its line; "
+        "a `COZY_…` variable that looks like a setting and is none is warned of.\n"
     )
     for name, field in Settings.model_fields.items():
         model = field.annotation

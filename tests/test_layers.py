@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "storage": {"storage", "ports"},
 }
 """Layer → the layers it may import; the vocabulary is open to all, and bound to nothing but itself and ports.
-`app.py`, `configuration.py`, `service.py`, `startup.py`, `cli/` and `testing/` put things together and may
+`app.py`, `configuration/`, `service.py`, `startup.py`, `cli/` and `testing/` put things together and may
 import anything."""
 
 ROOMS = {

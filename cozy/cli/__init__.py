@@ -64,11 +64,11 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; an error that a user can meet is told in words, with exit code 1."""
-    from cozy.errors import CozyError, PersonalityError
+    from cozy.errors import ConfigErrors, CozyError, PersonalityError
 
     try:
         app()
-    except PersonalityError as error:  # diagnostics say by themselves what they are
+    except (ConfigErrors, PersonalityError) as error:  # these say by themselves what they are
         click.echo(str(error), err=True)
         sys.exit(1)
     except CozyError as error:

@@ -29,6 +29,8 @@ def show(as_json: bool) -> None:
     from cozy.configuration import load
 
     loaded = load()
+    for words in loaded.warnings:
+        click.echo(f"warning: {words}", err=True)
     values = list(rows(loaded))
     settings = loaded.settings
     if as_json:
@@ -46,7 +48,9 @@ def show(as_json: bool) -> None:
 
 def rows(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
     """Every key with its value, secrets masked, and where it comes from."""
-    from cozy.configuration import leaves, masked, shown_key
+    from cozy.configuration.file import leaves
+    from cozy.configuration.places import shown_key
+    from cozy.configuration.secrets import masked
 
     dumped = loaded.settings.model_dump(mode="json", exclude={"root", "file"})
     for key, value in leaves(dumped):
@@ -68,16 +72,22 @@ def check() -> None:
 
     Personalities, the database, signing keys and Redis are looked at as the server would.
     """
+    from cozy.configuration import examine
+
+    if not is_fit(examine()):
+        sys.exit(1)
+    click.echo("ready to serve", err=True)
+
+
+def is_fit(loaded: Loaded) -> bool:
+    """Whether the server could do its work; whatever is wrong or odd is told."""
     import anyio
 
-    from cozy.configuration import load_settings
     from cozy.startup import findings
 
-    found = anyio.run(findings, load_settings())
+    found = anyio.run(findings, loaded)
     for words in found.warnings:
         click.echo(f"warning: {words}", err=True)
     for words in found.problems:
         click.echo(f"error: {words}", err=True)
-    if found.problems:
-        sys.exit(1)
-    click.echo("ready to serve", err=True)
+    return not found.problems

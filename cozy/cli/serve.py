@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from cozy.cli.json_logs import LogFormat
+    from cozy.configuration import Loaded
     from cozy.ports.identity import User
     from cozy.settings import ServerSettings, Settings
 
@@ -58,9 +60,9 @@ def serve(
     once. With several workers SIGHUP starts them anew, one after the other.
     """
     from cozy.cli.json_logs import configure_logs
-    from cozy.configuration import load_settings
+    from cozy.configuration import examine, load
 
-    settings = load_settings()
+    loaded = examine() if child is None else load()
     given = {
         "host": host,
         "port": port,
@@ -69,12 +71,13 @@ def serve(
         "log_format": log_format,
     }
     changed = {name: value for name, value in given.items() if value is not None}
-    settings = settings.model_copy(update={"server": settings.server.model_copy(update=changed)})
+    server = loaded.settings.server.model_copy(update=changed)
+    settings = loaded.settings.model_copy(update={"server": server})
     format_ = chosen_format(settings.server)
     configure_logs(format_, settings.server.log_level, content=settings.server.log_content)
     if child is not None:
         sys.exit(_run(settings, *_handed_down(child)))
-    _refuse_what_is_wrong(settings)
+    _refuse_what_is_wrong(replace(loaded, settings=settings))
     listener = bound(settings.server)
     _tell_first_admin(settings, listener)
     if settings.server.workers == 1:
@@ -96,18 +99,11 @@ def chosen_format(server: ServerSettings) -> LogFormat:
     return "text" if sys.stderr.isatty() else "json"
 
 
-def _refuse_what_is_wrong(settings: Settings) -> None:
+def _refuse_what_is_wrong(loaded: Loaded) -> None:
     """Tell everything that is wrong; exits with 1 where the server could not do its work."""
-    import anyio
+    from cozy.cli.config import is_fit
 
-    from cozy.startup import findings
-
-    found = anyio.run(findings, settings)
-    for words in found.warnings:
-        click.echo(f"warning: {words}", err=True)
-    for words in found.problems:
-        click.echo(f"error: {words}", err=True)
-    if found.problems:
+    if not is_fit(loaded):
         click.echo(
             "the server does not start before these are mended; `cozy config check` looks again", err=True
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from cozy.cli import app
-from cozy.errors import CozyError
+from cozy.errors import ConfigErrors, CozyError
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,8 @@ def called(*arguments: str, says: str = "") -> Ended:
     """The same within this process, which is quicker; where, the fixture `here` has settled."""
     done = CliRunner().invoke(app, arguments, input=says)
     if isinstance(done.exception, CozyError):  # as `main` tells it
-        return Ended(1, done.stdout, f"{done.stderr}error: {done.exception}\n")
+        telling = "" if isinstance(done.exception, ConfigErrors) else "error: "
+        return Ended(1, done.stdout, f"{done.stderr}{telling}{done.exception}\n")
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Ended(done.exit_code, done.stdout, done.stderr)

@@ -66,10 +66,20 @@ def test_everything_that_is_wrong_is_told_at_once(here: Path, monkeypatch: pytes
     monkeypatch.setenv("COZY_DATABASE_URL", "postgresql://ada:hunter2@127.0.0.1:1/cozy")
     monkeypatch.setenv("COZY_JWT_KEYS", "one=hunter3")
     monkeypatch.setenv("COZY_REDIS_URL", "redis://:hunter4@127.0.0.1:port/0")
+    monkeypatch.setenv("COZY_SERVER_PROT", "9000")
+    (here / "cozy.toml").write_text('[server]\nport = 99999\n[providers.x]\napi_key = "hunter5"\n')
     done = called("config", "check")
     assert done.code == 1
-    assert done.err.count("error: ") >= 4
-    for words in ("did you mean `standard`?", "the database is away", "COZY_JWT_KEYS", "`redis.url`"):
+    assert done.err.count("error: ") >= 7
+    for words in (
+        "error: cozy.toml:2:1: `server.port`",
+        "error: cozy.toml:4:1: `providers.x.api_key`",
+        "warning: `COZY_SERVER_PROT` is ignored",
+        "did you mean `standard`?",
+        "the database is away",
+        "COZY_JWT_KEYS",
+        "`redis.url`",
+    ):
         assert words in done.err
     assert "hunter" not in done.err + done.out
 
@@ -78,4 +88,7 @@ def test_an_impossible_value_is_an_error(here: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COZY_SERVER_PORT", "99999")
     done = called("config", "check")
     assert done.code == 1
-    assert "COZY_SERVER_PORT: `server.port`" in done.err
+    assert "error: COZY_SERVER_PORT: `server.port`" in done.err
+    shown = called("config", "show")
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err.startswith("error: COZY_SERVER_PORT: `server.port`")

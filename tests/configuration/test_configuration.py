@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cozy.configuration import load, load_settings, masked
+from cozy.configuration import load, load_settings
+from cozy.configuration.secrets import masked
 from cozy.errors import ConfigError
 from cozy.settings import DEMO_MODEL, CardSettings, ProviderSettings, Settings
 
@@ -87,17 +88,20 @@ def test_auto_takes_a_provider_of_the_file_before_a_known_one(tmp_path: Path) ->
         ('[providers.a]\nbase_url = "http://x"\napi_key = "sk-1"\n', ["secrets", "api_key_env"]),
         ('[providers.a]\nbase_url = "http://x"\napi_key_env = "sk-1"\n', ["the name of an environment"]),
         ('[database]\nurl = "${NOWHERE}"\n', ["`NOWHERE` is not set", "${NOWHERE:-default}"]),
-        ("[workers]\nlease_s = -1\n", ["`workers.lease_s`", "greater than 0"]),
-        ('[workers]\nlease_s = "soon"\n', ["`workers.lease_s`", "number"]),
-        ("model = 3\n", ["`model`"]),
-        ("a = \n", ["cozy.toml", "line 1"]),
+        ("[workers]\nlease_s = -1\n", ["toml:2:1: `workers.lease_s`: must be above 0, at most 3600, not -1"]),
+        (
+            '[workers]\nlease_s = "soon"\n',
+            ['`workers.lease_s`: must be a number above 0, at most 3600, not `"soon"`'],
+        ),
+        ("model = 3\n", ["`model`: must be a table, `[model]`, not 3"]),
+        ("a = \n", ["cozy.toml:1:5: invalid value"]),
         (
             '[providers.openai.models."qwen3:8b"]\nprice_in = -1\n',
             ['`providers.openai.models."qwen3:8b".price_in`'],
         ),
         (
             '[model]\ndefault = "opnai/gpt-5"\n',
-            ["cozy.toml: `model.default`", "`opnai/gpt-5`", "mean `openai`?"],
+            ["cozy.toml:2:1: `model.default`", "`opnai/gpt-5`", "mean `openai`?"],
         ),
         ('[model]\ndefault = "acme/x"\n', ["`acme/x`", "known:", "`demo`", "`ollama`"]),
         ('[model]\ndefault = "gpt-5"\n', ["`model.default`", "`gpt-5` is no model", "`openai/gpt-5`"]),
@@ -232,7 +236,7 @@ def documented(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_every_key_stands_in_the_file_with_its_default() -> None:
-    text = (Path(__file__).parent.parent / "cozy.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "cozy.toml").read_text(encoding="utf-8")
     found = documented(text)
     for name, field in Settings.model_fields.items():
         if name in ("root", "file", "providers"):
@@ -249,7 +253,7 @@ def test_every_key_stands_in_the_file_with_its_default() -> None:
 
 
 def test_the_file_is_read_with_every_line_uncommented(tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent / "cozy.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "cozy.toml").read_text(encoding="utf-8")
     bare = re.sub(r"^# (?=\[[a-z0-9_.]+\]$|[a-z_]+ = )", "", text, flags=re.MULTILINE)
     settings = load_settings(write(tmp_path, bare), {"HOUSE_API_KEY": "k", "HOUSE_TOKEN": "t"})
     assert settings.providers["house"].headers == {"Authorization": "Bearer t"}
