@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -40,7 +40,9 @@ class Shares:
 
     def give_back(self, name: str) -> None:
         """Its process has ended: what it did stays, what it was doing is over."""
-        from prometheus_client.multiprocess import mark_process_dead
+        from prometheus_client.multiprocess import (
+            mark_process_dead,  # pyright: ignore[reportUnknownVariableType]
+        )
 
         # the library looks for its files by a pattern, and asks only that the name be one process's own
         mark_process_dead(name, glob.escape(str(self._folder)))  # pyright: ignore[reportArgumentType]
@@ -53,7 +55,7 @@ def share_of(name: str) -> Path:
 
 
 @contextmanager
-def open_shares() -> Iterator[Shares]:
+def open_shares() -> Generator[Shares]:
     """Shares in a private folder that is gone when the block is left; inside the one that the environment
     names, where it names one. Raises ConfigError where there is no room for it."""
     place = os.environ.get(FOLDER) or None
