@@ -53,7 +53,8 @@ def http() -> Iterator[str]:
         yield "| | | who | |\n|---|---|---|---|"
         for e in declared:
             if e.tag == tag:
-                yield f"| {e.method} | `{e.path}` | {e.access} | {e.summary} |"
+                who = "chat" if e.authenticates else e.access
+                yield f"| {e.method} | `{e.path}` | {who} | {e.summary} |"
         yield ""
 
 

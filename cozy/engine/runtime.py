@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +17,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from cozy.engine.failure import Failure
 from cozy.engine.graph import Graph, Node, Slot
 from cozy.engine.keeping import kept_of
 from cozy.engine.prefixes import PrefixLog
@@ -62,19 +62,6 @@ def turn_variables(graph: Graph, turn: Turn) -> dict[str, Any]:
         "message": turn.text,
         "turn": turn,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What ended a turn."""
-
-    stage: str | None
-    error: CozyError | None
-    """None: a bug; its traceback is in the log, not in the answer."""
-
-    @property
-    def code(self) -> str:
-        return self.error.code if self.error else "INTERNAL_ERROR"
 
 
 Watcher = Callable[[TurnFinished | TurnFailed], object]
@@ -380,18 +367,8 @@ class TurnRun:
         )
 
     def _last_event(self, reply: Reply, trace: Trace) -> TurnFinished | TurnFailed:
-        if (failure := self._failure) is not None:
-            error = failure.error
-            return TurnFailed(
-                code=failure.code,
-                message=error.message if error else "something went wrong inside Cozy; the log says what",
-                text=reply.text,
-                trace=trace,
-                stage=failure.stage,
-                hint=error.hint if error else None,
-                session_id=self.turn.session_id,
-                details=error.details if error else {},
-            )
+        if self._failure is not None:
+            return self._failure.event(reply.text, trace, self.turn)
         return TurnFinished(
             text=reply.text,
             finish_reason=reply.finish_reason,

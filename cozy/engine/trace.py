@@ -150,6 +150,14 @@ class Trace:
         return tuple(_segments(self._recording, self._graph, self._path, self._ended))
 
     @cached_property
+    def spent_s(self) -> Mapping[str, float]:
+        """Where each moment of the turn went, by name: together they are `wall_s`."""
+        spent: dict[str, float] = {}
+        for segment in self.segments:
+            spent[segment.name] = spent.get(segment.name, 0.0) + segment.seconds
+        return spent
+
+    @cached_property
     def stages(self) -> tuple[StageTrace, ...]:
         """Every stage, in the order of the pipeline."""
         return tuple(

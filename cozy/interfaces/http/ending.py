@@ -82,6 +82,7 @@ def _facts(trace: Trace) -> dict[str, Any]:
         "total_ms": _ms(trace.wall_s),
         "timings_ms": {s.id: _ms(s.seconds) for s in trace.stages if s.outcome not in ("not run", "skipped")},
         "critical_path": list(trace.critical_path),
+        "spent_ms": {name: _ms(seconds) for name, seconds in trace.spent_s.items()},
     }
     if (budget := trace.budget) is not None:
         facts["budget"] = {
@@ -90,7 +91,8 @@ def _facts(trace: Trace) -> dict[str, Any]:
             "room": budget.room,
             "used": budget.used,
             "sections": {
-                s.section: {"wanted": s.wanted, "kept": s.kept, "cut": len(s.cut)} for s in budget.sections
+                s.section: {"wanted": s.wanted, "kept": s.kept, "items_cut": len(s.cut)}
+                for s in budget.sections
             },
         }
     if trace.prefixes:

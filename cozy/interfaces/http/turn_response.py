@@ -273,11 +273,12 @@ class TurnResponse:
 
     def _timing(self, ending: Ending | None) -> str:
         """https://www.w3.org/TR/server-timing/, in milliseconds."""
-        parts = {"queue": self._queued_s * 1000}
+        parts = {"admission": self._queued_s * 1000}
         if self._first_word_s is not None:
             parts["first_word"] = self._first_word_s * 1000
         if ending is not None:
-            parts |= {f"stage_{name}": ms for name, ms in ending.facts.get("timings_ms", {}).items()}
+            spent = ending.facts.get("spent_ms", {})
+            parts |= {name.replace("/", "."): ms for name, ms in spent.items()}
             parts["total"] = ending.facts.get("total_ms", 0.0)
         return ", ".join(f"{name};dur={ms:.1f}" for name, ms in parts.items())
 

@@ -86,10 +86,7 @@ def _notes(stage: StageTrace) -> str:
 
 def _segments(trace: Trace) -> RenderableType:
     """Where each moment of the turn went, by name: together they are the whole."""
-    took: dict[str, float] = {}
-    for segment in trace.segments:
-        took[segment.name] = took.get(segment.name, 0.0) + segment.seconds
-    took["together"] = sum(took.values())
+    took = {**trace.spent_s, "together": sum(trace.spent_s.values())}
     rows = [(name, seconds(value), _share(value, trace.wall_s)) for name, value in took.items()]
     return grid(("time spent in", "took", ""), rows, numbers=(1, 2))
 

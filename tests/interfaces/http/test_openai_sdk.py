@@ -145,8 +145,21 @@ async def test_the_raw_response_carries_the_requests_id(client: AsyncOpenAI, up:
     raw = await client.chat.completions.with_raw_response.create(model="mia", messages=ASKED)
     assert raw.request_id
     assert raw.headers["x-request-id"] == raw.request_id
-    assert "total;dur=" in raw.headers["server-timing"]
-    assert raw.parse().choices[0].message.content == "Hi there"
+    answer = raw.parse()
+    assert answer.choices[0].message.content == "Hi there"
+    facts = cast("dict[str, Any]", answer.to_dict()["cozy"])
+    timing = dict(part.split(";dur=") for part in raw.headers["server-timing"].split(", "))
+    assert {"admission", "first_word", "queue", "engine", "answer.first_token", "total"} <= timing.keys()
+    assert float(timing["total"]) == pytest.approx(facts["total_ms"], abs=0.06)
+
+
+async def test_where_the_time_went_adds_up(client: AsyncOpenAI, up: Upstream) -> None:
+    up.then(calls(("calculator", '{"expression": "6*7"}')), says("42."))
+    answer = await client.chat.completions.create(model="mia", messages=ASKED)
+    facts = cast("dict[str, Any]", answer.to_dict()["cozy"])
+    spent = facts["spent_ms"]
+    assert sum(spent.values()) == pytest.approx(facts["total_ms"], abs=0.01 * len(spent))
+    assert {"queue", "engine", "answer/first_token", "answer/upstream", "tools/tools", "save"} <= spent.keys()
 
 
 async def test_a_clients_own_id_is_taken_where_it_is_one(client: AsyncOpenAI, up: Upstream) -> None:
