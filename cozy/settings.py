@@ -234,7 +234,8 @@ class AuthSettings(Part):
     refresh_ttl_s: int = Field(default=7_776_000, ge=60)
     """How long a refresh token is good: 90 days."""
     login_attempts: int = Field(default=5, ge=1, le=1000)
-    """Wrong passwords of one name that are answered at once; after that it slows down."""
+    """Wrong passwords of one name from one address that are answered at once; after that it slows down.
+    From all addresses together, and of all names from one address, five times as many."""
     login_refill_s: float = Field(default=60, gt=0)
     """After so long one more is answered."""
 

@@ -11,8 +11,9 @@ from cozy.errors import RateLimited
 from cozy.ports.limits import Rate, RateLimiter, counted_as
 from cozy.settings import AuthSettings
 
-ADDRESS_FACTOR = 5
-"""So many names may be tried from one address: people share one."""
+SHARED_FACTOR = 5
+"""So many names may be tried from one address, as people share one; and one name from so many addresses, so
+that nobody is kept out by whoever guesses their password elsewhere."""
 
 Bucket = tuple[str, Rate]
 
@@ -23,11 +24,16 @@ class LoginLimits:
     settings: AuthSettings
 
     def of_login(self, name: str, address: str) -> Sequence[Bucket]:
-        """By name, known or not, and by network address where there is one."""
-        buckets = [(f"login:{_short(name)}", self._rate(1))]
-        if address:
-            buckets.append((f"login-address:{_short(counted_as(address))}", self._rate(ADDRESS_FACTOR)))
-        return buckets
+        """By name, known or not; where there is a network address, by it, and by both together."""
+        name = _short(name)
+        if not address:
+            return [(f"login:{name}", self._rate(1))]
+        address = _short(counted_as(address))
+        return [
+            (f"login:{name}:{address}", self._rate(1)),
+            (f"login:{name}", self._rate(SHARED_FACTOR)),
+            (f"login-address:{address}", self._rate(SHARED_FACTOR)),
+        ]
 
     def of_user(self, user_id: UUID) -> Sequence[Bucket]:
         """For what somebody who is logged in proves again."""

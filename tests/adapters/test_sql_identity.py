@@ -335,6 +335,24 @@ async def test_one_address_cannot_try_many_names(database: Database) -> None:
             await identity.login("user9", "wrong", address="203.0.113.8")
 
 
+async def test_who_guesses_elsewhere_does_not_keep_the_owner_out(database: Database) -> None:
+    async with people(database, AuthSettings(login_attempts=2)) as identity:
+        await identity.register("ann", None, PASSWORD)
+        for outcome in (WrongPassword, WrongPassword, RateLimited, RateLimited):
+            with pytest.raises(outcome):
+                await identity.login("ann", "wrong", address="203.0.113.8")
+        await identity.login("ann", PASSWORD, address=ADDRESS)
+
+
+async def test_guessing_from_everywhere_slows_down_too(database: Database) -> None:
+    async with people(database, AuthSettings(login_attempts=2)) as identity:
+        for number in range(10):
+            with pytest.raises(WrongPassword):
+                await identity.login("ann", "wrong", address=f"203.0.113.{number}")
+        with pytest.raises(RateLimited):
+            await identity.login("ann", "wrong", address="203.0.113.10")
+
+
 async def test_a_network_of_ipv6_is_one_address(database: Database) -> None:
     async with people(database, AuthSettings(login_attempts=1)) as identity:
         for number in range(5):
