@@ -10,7 +10,6 @@ from random import Random
 from typing import Any, Literal
 
 import anyio
-import anyio.to_thread
 
 from tests.interfaces.http.raw import CHAT, Wire, request, wire_to
 from tests.upstream import Answer, Hold, Received, chunk, sse, usage_chunk
