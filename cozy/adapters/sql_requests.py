@@ -62,6 +62,15 @@ _SETTLE = (
     )
     .values(state=bindparam("ended"), reply=bindparam("told"), leased_until=None)
 )
+_RENEW = (
+    update(turn_requests)
+    .where(
+        turn_requests.c.turn_id == bindparam("turn"),
+        turn_requests.c.user_id == bindparam("user"),
+        turn_requests.c.state == "running",
+    )
+    .values(leased_until=bindparam("until"))
+)
 _PENDING = (
     select(pending_calls.c.messages)
     .where(
@@ -116,6 +125,10 @@ class SqlRequests:
             return None
 
         return await self.database.write(work)
+
+    async def renew(self, user_id: UserId, turn_id: TurnId, *, lease_s: float) -> None:
+        values = {"turn": turn_id, "user": user_id, "until": utc_now() + timedelta(seconds=lease_s)}
+        await self.database.write(lambda connection: connection.execute(_RENEW, values))
 
     async def find(self, user_id: UserId, mark: RequestMark) -> KnownRequest | None:
         values = {

@@ -6,23 +6,25 @@ the first one stored, waits for it where it still runs, and takes its place wher
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 
-from cozy.errors import Conflict
+from cozy.errors import Conflict, StorageError
 from cozy.ports.requests import KnownRequest, Requests
 from cozy.ports.store import TurnStatus
 from cozy.turn import RequestMark, Turn, UserId
 
+_log = logging.getLogger("cozy.turn")
+
 POLL_S = 0.25
 """How often to look for the end of a turn that another process runs."""
-MARGIN_S = 30.0
-"""A claim outlives its turn's own timeout by this much, for what is stored at the end."""
-
-
+LEASE_S = 20.0
+"""A claim that nobody has renewed for so long is free: its process is dead."""
+RENEWED_S = 5.0
 SWEPT_AT = 512
 """So many turns are remembered before those that have ended are forgotten."""
 
@@ -42,11 +44,10 @@ class Repeats:
         self._requests = requests
         self._running: dict[tuple[UserId, str], _Running] = {}
 
-    async def begin(self, turn: Turn, *, timeout_s: float) -> Turn | KnownRequest:
+    async def begin(self, turn: Turn) -> Turn | KnownRequest:
         """The turn to run now, maybe in place of one that came to nothing; or what the request was answered.
 
-        `timeout_s` bounds the turn. Raises Conflict where the client's key was used for another request, and
-        StorageError.
+        Raises Conflict where the client's key was used for another request, and StorageError.
         """
         mark = turn.request
         if mark is None or not (mark.claimed or mark.repeated):
@@ -57,7 +58,7 @@ class Repeats:
                 _same(mark, running.mark.body_hash)
                 await running.ended.wait()
             known = (
-                await self._requests.claim(turn.user_id, mark, turn.id, lease_s=timeout_s + MARGIN_S)
+                await self._requests.claim(turn.user_id, mark, turn.id, lease_s=LEASE_S)
                 if mark.claimed
                 else await self._requests.find(turn.user_id, mark)
             )
@@ -77,6 +78,17 @@ class Repeats:
         if len(self._running) >= SWEPT_AT:
             self._running = {key: run for key, run in self._running.items() if not run.ended.is_set()}
         self._running[turn.user_id, turn.request.key] = _Running(turn.request, ended)
+
+    async def hold(self, turn: Turn) -> None:
+        """Keep the claim of a turn that runs, until this is cancelled."""
+        if turn.request is None or not turn.request.claimed:
+            return
+        while True:
+            await anyio.sleep(RENEWED_S)
+            try:
+                await self._requests.renew(turn.user_id, turn.id, lease_s=LEASE_S)
+            except StorageError as error:  # the database may be back in time
+                _log.warning("claim not renewed", extra={**turn.log_fields(), "code": error.code})
 
     async def settle(self, turn: Turn, state: TurnStatus, reply: Mapping[str, Any] | None) -> None:
         """End the claim of a turn that nothing else stores; `reply` as in `TurnRecord`."""

@@ -39,6 +39,10 @@ class Requests(Protocol):
         """
         ...
 
+    async def renew(self, user_id: UserId, turn_id: TurnId, *, lease_s: float) -> None:
+        """Hold a claim from now on for so long; nothing, where its turn has ended or another has it."""
+        ...
+
     async def find(self, user_id: UserId, mark: RequestMark) -> KnownRequest | None:
         """The newest request of that key and body, of the last quarter of an hour."""
         ...

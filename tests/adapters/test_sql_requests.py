@@ -255,6 +255,31 @@ async def test_a_request_is_found_by_its_index(requests: SqlRequests, ada: UserI
         assert "ix_turn_requests_" in plan
 
 
+# held
+
+
+async def test_a_claim_is_held_as_long_as_it_is_renewed(requests: SqlRequests, ada: UserId) -> None:
+    first, second = new_turn(), new_turn()
+    await requests.claim(ada, MARK, first, lease_s=0)
+    await requests.renew(ada, first, lease_s=LEASE_S)
+    known = await requests.claim(ada, MARK, second, lease_s=LEASE_S)
+    assert known is not None
+    assert (known.turn_id, known.state) == (first, "running")
+
+
+async def test_a_claim_that_another_has_is_not_renewed(
+    requests: SqlRequests, store: SqlStore, ada: UserId
+) -> None:
+    first, second, third = new_turn(), new_turn(), new_turn()
+    await requests.claim(ada, MARK, first, lease_s=0)
+    await requests.claim(ada, MARK, second, lease_s=0)
+    await requests.renew(ada, first, lease_s=LEASE_S)
+    await requests.renew(await store.user("eve"), second, lease_s=LEASE_S)
+    known = await requests.claim(ada, MARK, third, lease_s=LEASE_S)
+    assert known is not None
+    assert (known.turn_id, known.state) == (second, "interrupted")
+
+
 # settled without a stored turn
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
+from cozy.engine import repeats as module
 from cozy.engine.repeats import Repeats
 from cozy.errors import Conflict
 from cozy.ports.requests import KnownRequest
@@ -70,7 +71,7 @@ async def begin(repeats: Repeats, turn: Turn, *, repeated: bool = False) -> Turn
     if repeated and turn.request is not None:
         turn = replace(turn, request=replace(turn.request, repeated=True))
     with anyio.fail_after(10):
-        return await repeats.begin(turn, timeout_s=5)
+        return await repeats.begin(turn)
 
 
 async def test_a_key_is_one_turn(house: House) -> None:
@@ -142,6 +143,27 @@ async def test_without_a_key_only_those_who_say_so_repeat(house: House) -> None:
 async def test_a_turn_without_a_mark_is_always_new(house: House) -> None:
     turn = replace(house.turn(), request=None)
     assert await begin(house.here, turn, repeated=True) is turn
+
+
+async def test_a_turn_is_taken_over_once_nobody_holds_its_claim(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEASE_S", 1.0)
+    monkeypatch.setattr(module, "RENEWED_S", 0.05)
+    first, again = house.turn(), house.turn()
+    taken = list[Turn | KnownRequest]()
+
+    async def take_over() -> None:
+        taken.append(await begin(house.there, again))
+
+    await begin(house.here, first)
+    async with anyio.create_task_group() as tasks, anyio.create_task_group() as holding:
+        holding.start_soon(house.here.hold, first)
+        tasks.start_soon(take_over)
+        await anyio.sleep(2)
+        assert taken == [], "it runs, however long it takes"
+        holding.cancel_scope.cancel()
+    assert taken == [replace(again, retry_of=first.id)]
 
 
 async def test_what_has_ended_is_forgotten(house: House) -> None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -90,7 +91,7 @@ class TurnResponse:
             tasks.start_soon(self._watch, receive, tasks.cancel_scope)
             try:
                 async with self.admission.place() as self._queued_s:
-                    await self._answer()
+                    await self._answer(tasks)
             except CozyError as error:
                 with suppress(SlowReader):
                     await self._fail(problem_of(error, in_full=self.exchange.may_see_inside))
@@ -104,12 +105,13 @@ class TurnResponse:
             pass
         scope.cancel()
 
-    async def _answer(self) -> None:
+    async def _answer(self, tasks: TaskGroup) -> None:
         begun = await self._begin()
         if isinstance(begun, KnownRequest):
             await self._tell_again(begun)
             return
         self.exchange.turn_id, self.exchange.session_id = begun.id, begun.session_id
+        tasks.start_soon(self.repeats.hold, begun)
         async with self._running(begun) as source:
             try:
                 await self._listen(begun, source)
@@ -122,9 +124,9 @@ class TurnResponse:
 
     async def _begin(self) -> Turn | KnownRequest:
         """The turn to run, with the session that it is to have; or what the request was answered before."""
-        turn, graph = self.plan.turn, self.plan.graph
+        turn = self.plan.turn
         try:
-            begun = await self._patiently(lambda: self.repeats.begin(turn, timeout_s=graph.timeout_s))
+            begun = await self._patiently(lambda: self.repeats.begin(turn))
             if isinstance(begun, Turn) and self.plan.creates_session and begun.session_id is None:
                 begun = await with_session(begun, self.service)
         except BaseException:
