@@ -23,14 +23,24 @@ check:
     .venv/bin/pyright
     .venv/bin/cozy check
 
+# answer over HTTP
+serve *ARGS:
+    .venv/bin/cozy serve {{ARGS}}
+
 # write what is generated: schemas, reference
 generate:
     .venv/bin/cozy schema --write
+    .venv/bin/python docs/generate.py
 
 # how long things take
 bench:
     .venv/bin/python tests/bench/bench_runner.py
     .venv/bin/python tests/bench/bench_llm_stream.py
+    .venv/bin/python tests/bench/bench_http.py
+
+# leave a thousand streams at random, and look what the server still holds
+soak *ARGS:
+    .venv/bin/python -m tests.bench.soak_streams {{ARGS}}
 
 # what CI runs
 ci:

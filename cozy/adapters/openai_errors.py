@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from cozy.adapters.causes import causes_of
 from cozy.adapters.model_servers import OpenAIServer
 from cozy.errors import (
     EngineAuthError,
@@ -276,7 +277,7 @@ def transport_error(server: OpenAIServer, error: BaseException, *, spoken: bool)
     """The error for a connection that could not be made, or broke; `spoken`: in the middle of an answer."""
     url = server.shown_url
     host = urlsplit(server.url).hostname or url
-    causes = tuple(_causes(error))
+    causes = tuple(causes_of(error))
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return EngineUnavailable(
             server.name,
@@ -310,22 +311,6 @@ def transport_error(server: OpenAIServer, error: BaseException, *, spoken: bool)
     return EngineUnavailable(
         server.name, f"the connection to {url} broke" + (f": {reason}" if reason else "")
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what led to it, outermost first."""
-    seen: set[int] = set()
-    todo: list[Any] = [error]
-    while todo:
-        current = todo.pop()
-        if not isinstance(current, BaseException) or id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        # anyio gathers the errors of several addresses; aiohttp keeps the system's error in an attribute
-        todo.extend(getattr(current, "exceptions", ()))
-        todo.append(current.__cause__ or current.__context__)
-        todo.extend(getattr(current, name, None) for name in ("os_error", "certificate_error"))
 
 
 def shown(server: OpenAIServer, text: str) -> str:

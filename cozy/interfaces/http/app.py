@@ -27,7 +27,7 @@ from cozy.interfaces.http.docs_page import page
 from cozy.interfaces.http.ending import Ending
 from cozy.interfaces.http.endpoint import Call, Endpoint, Handler, route_of
 from cozy.interfaces.http.exchange import exchange_of
-from cozy.interfaces.http.gate import Gate
+from cozy.interfaces.http.gate import ALLOWANCE, Gate
 from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.openai_answer import OpenAIDialect
 from cozy.interfaces.http.openapi import document
@@ -87,7 +87,7 @@ def build_app(
         allow_origins=service.settings.server.cors_origins,
         allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=("*",),
-        expose_headers=("Location", "X-Request-Id", "Server-Timing", "Retry-After"),
+        expose_headers=("Location", "X-Request-Id", "Server-Timing", "Retry-After", *ALLOWANCE),
         max_age=600,
     )
 

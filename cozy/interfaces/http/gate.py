@@ -210,15 +210,26 @@ async def _never() -> Message:
     raise RuntimeError("an error's answer reads nothing")
 
 
+ALLOWANCE = (
+    "X-RateLimit-Limit-Requests",
+    "X-RateLimit-Remaining-Requests",
+    "X-RateLimit-Reset-Requests",
+    "RateLimit",
+    "RateLimit-Policy",
+)
+"""Headers that tell what is left of a limit."""
+
+
 def _allowance_headers(allowance: Allowance | None) -> list[tuple[bytes, bytes]]:
     """In OpenAI's words and in those of the IETF's draft (draft-ietf-httpapi-ratelimit-headers)."""
     if allowance is None:
         return []
-    reset = f"{allowance.reset_s:.1f}".encode()
-    return [
-        (b"x-ratelimit-limit-requests", b"%d" % allowance.limit),
-        (b"x-ratelimit-remaining-requests", b"%d" % allowance.remaining),
-        (b"x-ratelimit-reset-requests", reset + b"s"),
-        (b"ratelimit", b'"default";r=%d;t=%d' % (allowance.remaining, round(allowance.reset_s))),
-        (b"ratelimit-policy", b'"default";q=%d;w=60' % allowance.limit),
-    ]
+    limit, left, reset_s = allowance.limit, allowance.remaining, allowance.reset_s
+    values = (
+        f"{limit}",
+        f"{left}",
+        f"{reset_s:.1f}s",
+        f'"default";r={left};t={round(reset_s)}',
+        f'"default";q={limit};w=60',
+    )
+    return [(name.lower().encode(), value.encode()) for name, value in zip(ALLOWANCE, values, strict=True)]
