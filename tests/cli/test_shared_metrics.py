@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +32,6 @@ stages:
   answer:
     type: llm
 """
-MIA = "id: mia\nname: Mia\nprompt: You are Mia.\npipeline: talk\n"
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -61,13 +61,13 @@ class House:
     def port(self) -> int:
         return self.server.port
 
-    def say(self, text: str = "hi", **more: Any) -> Stream:
-        body = json.dumps({"model": "mia", "messages": [{"role": "user", "content": text}], **more})
+    def say(self, to: str) -> Stream:
+        body = json.dumps({"model": to, "messages": [{"role": "user", "content": "hi"}]})
         return Stream(self.port, CHAT, method="POST", key=self.key, body=body)
 
     def tokens(self) -> int:
         """Have a turn; gives what its answer cost."""
-        text = self.say().rest()
+        text = self.say("mia").rest()
         return json.loads(text[text.index("{") : text.rindex("}") + 1])["usage"]["total_tokens"]
 
     def files(self, pattern: str = "*.db") -> set[str]:
@@ -109,17 +109,22 @@ def _entries(file: Path) -> list[Any]:
 
 @contextmanager
 def two_processes(folder: Path) -> Iterator[House]:
-    for kind, name, text in (("pipelines", "talk", TALK), ("personalities", "mia", MIA)):
+    for kind in ("pipelines", "personalities", "shared"):
         (folder / kind).mkdir()
-        (folder / kind / f"{name}.yaml").write_text(text, "utf-8")
-    (folder / "cozy.toml").write_text(UNLIMITED, "utf-8")
-    (shared := folder / "shared").mkdir()
-    with running([*SERVE, "--workers", "2"], folder, **{FOLDER: str(shared)}) as server:
-        key = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
-        house = House(server, shared, key)
-        assert house.port
-        until(lambda: len(house.files("counter_*.db")) == 2)
-        yield house
+    (folder / "pipelines" / "talk.yaml").write_text(TALK, "utf-8")
+    for name, model in (("mia", "demo/demo"), ("tom", "silent/fake")):
+        text = f"id: {name}\nname: {name}\nprompt: Hi.\nmodel:\n  name: {model}\npipeline: talk\n"
+        (folder / "personalities" / f"{name}.yaml").write_text(text, "utf-8")
+    shared = folder / "shared"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (folder / "cozy.toml").write_text(f'{UNLIMITED}[providers.silent]\nbase_url = "{url}"\n', "utf-8")
+        with running([*SERVE, "--workers", "2"], folder, **{FOLDER: str(shared)}) as server:
+            key = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
+            house = House(server, shared, key)
+            assert house.port
+            until(lambda: len(house.files("counter_*.db")) == 2)
+            yield house
 
 
 @pytest.fixture(scope="module")
@@ -179,19 +184,22 @@ def test_a_file_that_a_process_has_only_just_made_does_not_stop_a_scrape(house: 
 def test_a_child_that_is_killed_leaves_its_counters_and_takes_its_gauges_along(house: House) -> None:
     house.talk()
     before = finished(figures(house.port))
-    streams = [house.say("tell me a long story", stream=True) for _ in range(8)]
-    for stream in streams:
-        stream.read_until("data: ")
-    victim, *_ = house.children()
+    waiting = [house.say("tom") for _ in range(12)]
+    until(lambda: figure(figures(house.port), "cozy_turns_running") == len(waiting))
+    victim, other = house.children()
     os.kill(victim, signal.SIGKILL)
     house.server.said("a child died")
-    whole = sum("data: [DONE]" in stream.rest() for stream in streams)
-    until(lambda: len(house.children()) == 2 and figure(figures(house.port), "cozy_turns_running") == 0)
-    assert before + whole <= finished(figures(house.port)) <= before + len(streams)
-    before = finished(figures(house.port))
+    until(lambda: len(house.children()) == 2)
     more = house.talk()
     assert {finished(figures(house.port)) - before for _ in range(8)} == {len(more)}
-    assert figure(figures(house.port), "cozy_connections_open") < len(streams)
+    os.kill(other, signal.SIGKILL)
+    until(lambda: len(house.children()) == 2 and other not in house.children())
+    more += house.talk()
+    assert {finished(figures(house.port)) - before for _ in range(8)} == {len(more)}
+    told = figures(house.port)
+    assert figure(told, "cozy_turns_running") == 0
+    assert figure(told, "cozy_connections_open") < len(waiting)
+    assert all(stream.rest() == "" for stream in waiting), "their connections were cut"
 
 
 def test_nothing_falls_over_a_rolling_restart(house: House) -> None:

@@ -191,6 +191,29 @@ async def test_a_job_that_nobody_does_is_given_up(installation: Installation) ->
     assert (state, error) == ("dead", "EngineInvalidRequest: astrology: nobody here does such jobs")
 
 
+async def test_a_watcher_is_told_how_every_attempt_ends(installation: Installation) -> None:
+    told: list[tuple[str, str]] = []
+    over = anyio.Event()
+
+    async def does(job: Job) -> None:
+        if job.payload["name"] == "bad":
+            raise EngineUnavailable("memory", "is away")
+
+    def heard(target: str, outcome: str) -> None:
+        told.append((target, outcome))
+        if len(told) == 3:
+            over.set()
+
+    await installation.queue("good", user="ada")
+    await installation.queue("bad", user="bob")
+    await installation.queue("odd", user="cid", target="a name that somebody made up")
+    worker = installation.worker(does)
+    worker.watch(heard)
+    async with at_work(worker):
+        await over.wait()
+    assert sorted(told) == [("memory", "done"), ("memory", "failed"), ("other", "given_up")]
+
+
 async def test_a_bug_in_a_job_is_logged_and_tried_again(
     installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:

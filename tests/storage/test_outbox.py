@@ -67,6 +67,24 @@ async def ming(desk: Desk) -> UserId:
 async def test_an_empty_outbox_gives_nothing(desk: Desk) -> None:
     assert await desk.claim() == []
     assert await desk.outbox.depth() == 0
+    assert await desk.outbox.oldest_s() == 0
+
+
+async def test_the_oldest_job_is_the_one_that_was_written_first_and_is_not_done(
+    desk: Desk, ada: UserId, ming: UserId
+) -> None:
+    ages = {"old": 90, "older": 3600, "new": 0}
+    for user, (name, age_s) in zip((ada, ming, ada), ages.items(), strict=True):
+        [job] = await desk.hand_in(user, name)
+        written = {"created_at": utc_now() - timedelta(seconds=age_s)}
+        statement = update(outbox).where(outbox.c.id == job).values(written)
+        await desk.database.write(lambda c, statement=statement: c.execute(statement))
+        if name == "older":
+            older = job
+    assert await desk.outbox.oldest_s() == pytest.approx(3600, abs=30)
+    assert await desk.claim(1) == ["old"]
+    await desk.outbox.done(older)
+    assert await desk.outbox.oldest_s() == pytest.approx(90, abs=30)
 
 
 async def test_a_job_comes_back_as_it_was_handed_in(desk: Desk, ada: UserId) -> None:
