@@ -14,11 +14,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from math import isfinite
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Literal, TextIO, cast
 from uuid import UUID
+
+from cozy.dsl.diagnostics import Diagnostic, visible
 
 LogFormat = Literal["json", "text"]
 Plain = str | int | float | bool | None | list[Any]
@@ -38,7 +41,6 @@ FIELDS = (
     "tool",
     "model",
     "code",
-    "codes",
     "error",
     "degraded",
     "seconds",
@@ -58,9 +60,12 @@ FIELDS = (
 HIDDEN = "…"
 """In place of what is not told."""
 MOST_FRAMES, MOST_ERRORS, MOST_ITEMS = 30, 12, 20
+LONGEST_MESSAGE = 300
+"""Characters of a diagnostic."""
 
 _ID = re.compile(r"[\w.:/@{}+#*-]{1,80}", re.ASCII)
 _SECRET = re.compile(r"(?i:^|[^a-z])(?i:sk|pk|key|token|secret|bearer|ghp|xox.)[-_]|eyJ")
+_KEY_LIKE = re.compile(r"[^\s`'\"]{16,}")
 _LONG = re.compile(r"[A-Za-z0-9_-]{20,}")
 
 # What libraries say without arguments may hold anything: they fill it in themselves. These words are theirs.
@@ -121,6 +126,8 @@ class JsonFormatter(logging.Formatter):
             "message": said(record, content=self._content),
             **fields(record, content=self._content),
         }
+        if found := diagnostics(record):
+            line["diagnostics"] = found
         if errors := thrown(record, content=self._content):
             line["exception"] = errors
         return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
@@ -141,6 +148,8 @@ class TextFormatter(logging.Formatter):
             *(f"{name}={_flat(value)}" for name, value in fields(record, content=self._content).items()),
         ]
         lines = [" ".join(words)]
+        shown = "  {file}:{line}:{column}: {message} [{code}]"
+        lines += [shown.format_map(found) for found in diagnostics(record)]
         for error in thrown(record, content=self._content):
             told = " ".join(error[name] for name in ("how", "type", "code", "message") if name in error)
             lines += [f"  {told}", *(f"    {frame}" for frame in error["frames"])]
@@ -194,6 +203,30 @@ def fields(record: logging.LogRecord, *, content: bool = False) -> dict[str, Pla
     if content and given.get("reason") is not None:
         told["reason"] = str(given["reason"])
     return told
+
+
+def diagnostics(record: logging.LogRecord) -> list[dict[str, str | int]]:
+    """What is wrong with personalities, the first of it: about authors' files, not what users say."""
+    found = record.__dict__.get("diagnostics")
+    if not isinstance(found, list | tuple):
+        return []
+    return [
+        {
+            "file": d.place.file,
+            "line": d.place.line,
+            "column": d.place.column,
+            "code": d.code,
+            "message": _authors(d.message),
+        }
+        for d in islice(cast("Sequence[object]", found), MOST_ITEMS)
+        if isinstance(d, Diagnostic)
+    ]
+
+
+def _authors(text: str) -> str:
+    """Words about an author's file, which may quote it: not too many, and no key that was written there."""
+    text = text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + HIDDEN
+    return _KEY_LIKE.sub(lambda word: HIDDEN if _may_be_secret(word[0]) else word[0], visible(text))
 
 
 def plain(value: object) -> Plain:

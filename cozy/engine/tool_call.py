@@ -35,7 +35,7 @@ async def call_tool(
         except CozyError:
             raise
         except Exception:  # a bug of the tool's: its words are for the log
-            _log.exception("tool %s failed", name)
+            _log.exception("tool %s failed", name, extra={"user_id": str(caller.user_id), "tool": name})
             raise ToolError(f"`{name}` is broken and gave no result") from None
     if result is None:
         raise ToolError(f"`{name}` did not answer within {spec.timeout_s:g} s")

@@ -121,8 +121,7 @@ class Reloader:
         )
         self.state.tell(told)
         if errors:
-            codes = sorted({d.code for d in errors})
-            fields = {"problems": len(errors), "codes": codes}
+            fields = {"problems": len(errors), "diagnostics": errors}
             _log.error("personalities have errors: the last good ones stay", extra=fields)
         else:
             _log.info("personalities reloaded")

@@ -123,7 +123,7 @@ class Worker:
         except (CozyError, TimeoutError) as error:
             await self._give_back(leased, error)
         except Exception as error:
-            _log.exception("job failed", extra={"job_id": str(job.id), "target": job.target})
+            _log.exception("job failed", extra=_log_fields(job))
             await self._give_back(leased, error)
         else:
             await self._outbox.done(job.id)
@@ -131,7 +131,7 @@ class Worker:
 
     async def _give_back(self, leased: LeasedJob, error: Exception) -> None:
         job, words = leased.job, f"{type(error).__name__}: {error}"
-        fields = {"job_id": str(job.id), "target": job.target, "attempts": leased.attempts}
+        fields = {**_log_fields(job), "code": getattr(error, "code", None), "attempts": leased.attempts}
         if leased.attempts >= self._max_attempts or isinstance(error, EngineInvalidRequest):
             _log.error("job given up", extra=fields)
             await self._outbox.bury(job.id, error=words)
@@ -146,6 +146,12 @@ class Worker:
         target = job.target if job.target in self._handlers else "other"
         for watcher in self._watchers:
             watcher(target, outcome)
+
+
+def _log_fields(job: Job) -> dict[str, str | None]:
+    """Which job it is, and whose turn has left it."""
+    turn = {name: job.payload.get(name) for name in ("request_id", "session_id", "turn_id", "personality_id")}
+    return {**turn, "user_id": str(job.user_id), "job_id": str(job.id), "target": job.target}
 
 
 def learning(memories: Memories, profiles: Profiles) -> Mapping[str, Handler]:

@@ -42,6 +42,7 @@ class Writeback:
         if not turn.personalized or turn.rounds or reply.is_fallback or not turn.text.strip():
             return ()
         payload = {
+            "request_id": turn.request_id,
             "turn_id": str(turn.id),
             "session_id": str(turn.session_id) if turn.session_id else None,
             "personality_id": turn.personality_id,

@@ -18,6 +18,8 @@ import pytest
 
 import cozy
 from cozy.cli.json_logs import HIDDEN, JsonFormatter, TextFormatter
+from cozy.dsl import diagnostics
+from cozy.dsl.diagnostics import Diagnostic, Place
 from cozy.errors import EngineUnavailable
 from tests.cli.terminal import environment
 
@@ -238,6 +240,43 @@ def test_with_the_switch_the_messages_are_there() -> None:
     assert logs.last["message"] == f"said {WORDS}"
     assert logs.last["exception"][0]["message"] == KEY
     assert logs.last["reason"] == "why"
+
+
+def wrong(message: str, line: int = 3) -> Diagnostic:
+    return diagnostics.error("CZ104", message, Place("personalities/米娅.yaml", line, 5))
+
+
+def test_what_is_wrong_with_a_personality_is_told_with_its_place(logs: Logs) -> None:
+    found = [wrong("key `prmpt` is unknown"), wrong(f"`{KEY}` is no number", 4), "x", {"message": WORDS}]
+    logs.logger("cozy").error("broken", extra={"diagnostics": found})
+    assert logs.last["diagnostics"] == [
+        {
+            "file": "personalities/米娅.yaml",
+            "line": 3,
+            "column": 5,
+            "code": "CZ104",
+            "message": "key `prmpt` is unknown",
+        },
+        {
+            "file": "personalities/米娅.yaml",
+            "line": 4,
+            "column": 5,
+            "code": "CZ104",
+            "message": f"`{HIDDEN}` is no number",
+        },
+    ]
+
+
+def test_of_many_and_long_diagnostics_the_first_part_is_told(logs: Logs) -> None:
+    logs.logger("cozy").error("broken", extra={"diagnostics": [wrong("word " * 10_000)] * 1000})
+    assert len(logs.last["diagnostics"]) == 20
+    assert len(logs.text) < 10_000
+
+
+def test_as_text_what_is_wrong_stands_below_the_line() -> None:
+    logs = Logs(TextFormatter())
+    logs.logger("cozy").error("broken", extra={"diagnostics": [wrong("key `prmpt` is unknown")]})
+    assert logs.text.splitlines()[1] == "  personalities/米娅.yaml:3:5: key `prmpt` is unknown [CZ104]"
 
 
 def test_text_is_one_line_and_an_error_s_way_below_it() -> None:

@@ -113,6 +113,7 @@ async def test_a_file_with_errors_is_told_with_its_places(
     assert told.values()[0]["place"]["line"] >= 1
     record = next(r for r in caplog.records if r.name == "cozy.reload")
     assert record.problems == told.errors  # type: ignore[attr-defined]
+    assert [d.place.line for d in record.diagnostics][:1] == [2]  # type: ignore[attr-defined]
     assert "nmae" not in record.getMessage()
 
 

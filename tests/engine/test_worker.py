@@ -224,6 +224,8 @@ async def test_a_bug_in_a_job_is_logged_and_tried_again(
     assert await installation.worker(breaks).drain(10) == 1
     assert [row[1] for row in await installation.rows()] == ["queued"]
     assert any(record.exc_info for record in caplog.records)
+    whose = ("memory", str(installation.users["ada"]))
+    assert {(record.target, record.user_id) for record in caplog.records} == {whose}  # type: ignore[attr-defined]
 
 
 async def test_a_job_that_hangs_is_given_back_when_its_lease_runs_out(installation: Installation) -> None:

@@ -114,9 +114,10 @@ def _background(service: Service, tasks: TaskGroup) -> Background:
         try:
             await dialect.answered(service, turn, ending)
         except CozyError as error:
-            _log.warning("what follows an answer failed", extra={"turn_id": str(turn.id), "code": error.code})
+            fields = {**turn.log_fields(), "code": error.code}
+            _log.warning("what follows an answer failed", extra=fields)
         except Exception:  # nobody waits for it; other answers go on
-            _log.exception("what follows an answer failed", extra={"turn_id": str(turn.id)})
+            _log.exception("what follows an answer failed", extra=turn.log_fields())
 
     def start(dialect: Dialect, turn: Turn, ending: Ending) -> None:
         tasks.start_soon(after, dialect, turn, ending)

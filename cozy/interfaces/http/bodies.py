@@ -13,7 +13,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 
 from cozy.errors import InvalidRequest
-from cozy.interfaces.http.problems import TooSlow
+from cozy.interfaces.http.problems import ClientLeft, TooSlow
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -44,8 +44,8 @@ async def read_body(request: Request, within_s: float) -> bytes:
     with anyio.move_on_after(within_s):
         try:
             return await request.body()
-        except ClientDisconnect:  # nobody is there to read what we say of it
-            raise InvalidRequest("the body was cut off") from None
+        except ClientDisconnect:
+            raise ClientLeft("the body was cut off") from None
     raise TooSlow(f"the body did not arrive within {within_s:g} s")
 
 

@@ -39,6 +39,10 @@ class Exchange:
     turn_id: UUID | None = None
     personality_id: str | None = None
     engine: str | None = None
+    """The provider of the model that answered, or failed to."""
+    model: str | None = None
+    stage: str | None = None
+    """The one that failed."""
     degraded: tuple[str, ...] = ()
     """Stages that went on without a value."""
     code: str | None = None

@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cozy.errors import CozyError, InvalidRequest, RateLimited, TooLarge
-from cozy.interfaces.http.exchange import Exchange, begin_exchange
+from cozy.errors import CozyError, InvalidRequest, NotFound, RateLimited, TooLarge
+from cozy.interfaces.http.exchange import Exchange, begin_exchange, exchange_of
 from cozy.interfaces.http.metrics import Metrics
 from cozy.interfaces.http.problems import (
     AmbiguousLength,
@@ -28,6 +28,9 @@ _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines: not worth a line each."""
 
 
+CLIENT_LEFT, STOPPED = 499, 503
+"""What is put on record where nothing was answered: the client did not wait for it (nginx's number), or the
+server was stopped."""
 LINGER_S = 1.0
 LINGER_BYTES = 1_000_000
 """How long, and how much of, a body that nobody reads may still come after its answer."""
@@ -50,8 +53,11 @@ class Gate:
     metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+        app = self.app
+        if scope["type"] == "websocket":  # a GET that asks for more
+            app, scope, send = _no_websockets, {**scope, "method": "GET"}, _as_http(send)
+        elif scope["type"] != "http":
+            await app(scope, receive, send)
             return
         exchange = begin_exchange(scope, self.settings.server.trusted_proxies)
         body = _Body(scope, receive, self.settings.server.max_body_bytes)
@@ -60,15 +66,17 @@ class Gate:
             try:
                 exchange.refusal = self._unfit(scope)
                 await self._check_address(scope, exchange)
-                await self.app(scope, body, answer)
+                await app(scope, body, answer)
+                exchange.status = exchange.status or CLIENT_LEFT
             except CozyError as error:
                 exchange.code = error.code
                 await answer.problem(problem_of(error))
             except Exception:
-                _log.exception("request failed", extra={"request_id": exchange.request_id})
+                _log.exception("request failed", extra=_facts(scope, exchange))
                 exchange.code = "INTERNAL_ERROR"
                 await answer.problem(unexpected())
             finally:
+                exchange.status = exchange.status or STOPPED
                 self._tell(scope, exchange)
 
     def _unfit(self, scope: Scope) -> InvalidRequest | None:
@@ -103,24 +111,54 @@ class Gate:
         self.metrics.request(scope["method"], exchange)
         if scope["path"] in _QUIET and exchange.status < 400:
             return
-        fields: dict[str, Any] = {
-            "request_id": exchange.request_id,
-            "method": scope["method"],
-            "route": exchange.route or "none",
-            "status": exchange.status,
-            "latency_ms": exchange.latency_ms,
-        }
-        for name in ("user_id", "session_id", "turn_id", "personality_id", "engine", "code"):
-            if (value := getattr(exchange, name)) is not None:
-                fields[name] = str(value)
-        if exchange.degraded:
-            fields["degraded"] = list(exchange.degraded)
+        fields = {**_facts(scope, exchange), "status": exchange.status, "latency_ms": exchange.latency_ms}
         level = logging.ERROR if exchange.status >= 500 else logging.INFO
         _log.log(level, "request", extra=fields)
 
 
+def _facts(scope: Scope, exchange: Exchange) -> dict[str, Any]:
+    """What is known of a request so far."""
+    fields: dict[str, Any] = {
+        "request_id": exchange.request_id,
+        "method": scope["method"],
+        "route": exchange.route or "none",
+    }
+    for name in (
+        "user_id",
+        "session_id",
+        "turn_id",
+        "personality_id",
+        "engine",
+        "model",
+        "stage",
+        "code",
+    ):
+        if (value := getattr(exchange, name)) is not None:
+            fields[name] = str(value)
+    if exchange.degraded:
+        fields["degraded"] = list(exchange.degraded)
+    return fields
+
+
 def _too_large(most: int) -> TooLarge:
     return TooLarge(f"the body is longer than {most:,} bytes")
+
+
+async def _no_websockets(scope: Scope, _receive: Receive, _send: Send) -> None:
+    exchange_of(scope).admit()
+    raise NotFound("WebSocket", scope["path"][:200])
+
+
+def _as_http(send: Send) -> Send:
+    """Answers a handshake with what an HTTP request would be answered.
+
+    https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
+    """
+
+    async def send_denial(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return send_denial
 
 
 class _Body:
@@ -133,6 +171,8 @@ class _Body:
             for name, value in scope["headers"]
         )
         """Whether some of it may still come."""
+        self.left = False
+        """Whether the client is known to have gone."""
 
     async def __call__(self) -> Message:
         message = await self._next()
@@ -150,6 +190,7 @@ class _Body:
 
     async def _next(self) -> Message:
         message = await self._receive()
+        self.left = self.left or message["type"] == "http.disconnect"
         if message["type"] != "http.request" or not message.get("more_body", False):
             self.unread = False
         return message
@@ -171,6 +212,9 @@ class _Answer:
                     await self._body.discard(SWALLOWED_BODIES * self._body.most)
             self._begun = True
             self._exchange.status = message["status"]
+        if self._body.left:  # Hypercorn stumbles over an answer to nobody
+            return
+        if message["type"] == "http.response.start":
             headers = message.setdefault("headers", [])
             headers.append((b"x-request-id", self._exchange.request_id.encode("ascii")))
             headers += _allowance_headers(self._exchange.allowance)

@@ -25,6 +25,7 @@ _STATUS: Mapping[str, tuple[int, str]] = {
     "model_not_found": (404, "invalid_request_error"),
     "VALIDATION_TOO_LARGE": (413, "invalid_request_error"),
     "VALIDATION_HEADERS_TOO_LARGE": (431, "invalid_request_error"),
+    "VALIDATION_CLIENT_LEFT": (499, "invalid_request_error"),
     "VALIDATION_TIMEOUT": (408, "invalid_request_error"),
     "RATE_LIMIT_EXCEEDED": (429, "rate_limit_error"),
     "RATE_LIMIT_OVERLOADED": (503, "overloaded_error"),
@@ -73,6 +74,12 @@ class AmbiguousLength(InvalidRequest):
 
 class TooSlow(InvalidRequest):
     code = "VALIDATION_TIMEOUT"
+
+
+class ClientLeft(InvalidRequest):
+    """In the middle of its body; nobody reads what is said of it but the log."""
+
+    code = "VALIDATION_CLIENT_LEFT"
 
 
 class MethodNotAllowed(CozyError):

@@ -204,10 +204,13 @@ class TurnResponse:
 
     def _record(self, event: TurnFinished | TurnFailed) -> None:
         exchange, trace = self.exchange, event.trace
-        exchange.engine = trace.model.partition("/")[0] or None
+        model = trace.model
         exchange.degraded = tuple(s.id for s in trace.stages if s.outcome == "degraded")
         if isinstance(event, TurnFailed):
-            exchange.code = event.code
+            exchange.code, exchange.stage = event.code, event.stage
+            asked = (s.facts.get("model", "") for s in trace.stages if s.id == event.stage)
+            model = next(asked, "") or model  # it has not answered: the trace counts it as none
+        exchange.model, exchange.engine = model or None, model.partition("/")[0] or None
 
     async def _finish(self, turn: Turn) -> None:
         """Every turn has ended, and what had to be kept of it is on disk: now the client is told so."""
