@@ -250,6 +250,14 @@ async def person(house: Served, name: str) -> Person:
     )
 
 
+def client_of_many(house: Served) -> httpx2.AsyncClient:
+    """For all tests of a module, who bring their credentials with them: to make one takes longer than to ask.
+
+    It lets a connection go long before the server does, which might else be in the moment of asking.
+    """
+    return httpx2.AsyncClient(base_url=house.url, timeout=20, limits=httpx2.Limits(keepalive_expiry=1))
+
+
 def bearer(credential: str) -> dict[str, str]:
     return {"authorization": f"Bearer {credential}"}
 

@@ -20,7 +20,7 @@ from cozy.storage.database import open_database
 from cozy.storage.migrate import model_metadata
 from cozy.storage.schema import utc_now
 from cozy.turn import UserId
-from tests.interfaces.http.attacks import ATTACKS, Person, bearer, person, sent
+from tests.interfaces.http.attacks import ATTACKS, Person, bearer, client_of_many, person, sent
 from tests.interfaces.http.serving import PASSWORD, Served
 
 OF_SCOPE: Mapping[str, re.Pattern[str]] = {
@@ -47,7 +47,7 @@ GROUPS: list[tuple[Scope, ...]] = [
 
 @pytest.fixture(scope="module")
 async def client(house: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with house.http() as opened:
+    async with client_of_many(house) as opened:
         yield opened
 
 
