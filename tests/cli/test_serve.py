@@ -181,7 +181,8 @@ def test_every_worker_follows_a_reload_that_one_was_asked_for(tmp_path: Path) ->
         mia.write_text("id: mia\nname: Mia\nprompt: You are Mia.\npipeline: standard\n")
         reload()
         until(lambda: conditions() == {"ok"}, 5)
-        assert all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8))
+        # where one worker has answered all of it, the other one may be a moment behind
+        until(lambda: all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8)), 10)
         server.tell(signal.SIGTERM)
         assert server.end() == 0
         told = [json.loads(line) for line in server.out]
