@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from cozy.errors import PersonalityError
 from cozy.interfaces.http.endpoint import Call, endpoint
 
 
@@ -29,6 +30,7 @@ async def reload(call: Call[None, None]) -> Response:
     and the answer is 422 with every diagnostic.
     """
     result = await call.service.reload()
+    call.exchange.code = PersonalityError.code if result.errors else None
     told = ReloadResult(
         reloaded=not result.errors,
         personalities=call.service.engine.library.ids(),
