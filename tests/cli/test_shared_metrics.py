@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,6 +213,7 @@ def test_nothing_falls_over_a_rolling_restart(house: House) -> None:
     house.server.tell(signal.SIGHUP)
     while restarts() == begun:
         told = figures(house.port)
+        assert figure(told, "cozy_reload_success_timestamp_seconds") > time.time() - 600
         for (name, labels), value in last.items():
             if name.endswith(("_total", "_bucket", "_count", "_sum")):
                 assert told.get((name, labels), -1) >= value, (name, labels)

@@ -110,6 +110,7 @@ class Metrics:
         self.reloaded_at = self._gauge(
             "reload_success_timestamp_seconds", "When all processes had read the personalities", "livemin"
         )
+        self.reloaded_at.set_to_current_time()  # a process that is starting is not behind the others
         self.reload_errors = self._gauge(
             "reload_errors", "Errors in the personalities when they were last read", "livemax"
         )
