@@ -8,11 +8,12 @@ from time import perf_counter
 
 import anyio
 
-from cozy.errors import EngineError, EngineTimeout
+from cozy.errors import EngineError, EngineTimeout, EngineUnavailable
 from cozy.events import FinishReason, ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
 from cozy.ports.llm import Chunk, FinishChunk, LLMRequest, ReasoningChunk, TextChunk, ToolCallChunk
 from cozy.stages.base import StageContext
 from cozy.stages.prompting import message_tokens, request_tokens
+from cozy.stages.tool_record import NOT_OFFERED, call_event, put_on_record
 from cozy.stages.values import Generation
 from cozy.turn import Message, ToolCall
 from cozy.usage import Usage
@@ -91,7 +92,14 @@ class _Answer:
     text: list[str] = field(default_factory=list[str])
     reasoning: list[str] = field(default_factory=list[str])
     calls: dict[int, ToolCall] = field(default_factory=dict[int, ToolCall])
+    denied: list[str] = field(default_factory=list[str])
+    """Tools that it called though it was to answer in words."""
     finish: FinishChunk | None = None
+
+    @property
+    def _may_call(self) -> bool:
+        """What is not offered in this turn is denied by who runs the tools, in words that the model reads."""
+        return self.request.tool_choice != "none" and (bool(self.request.tools) or self.ctx.node.offers_tools)
 
     async def listen(self, patience: anyio.CancelScope, fallback_text: str) -> None:
         """Take the answer piece by piece, and tell it if this stage speaks. Raises EngineError.
@@ -114,6 +122,8 @@ class _Answer:
                     if not self.told:
                         patience.deadline = _last_moment(fallback_text)
                 patience.deadline = math.inf
+            if self.denied:
+                await self._tell_denied()
         finally:
             ended = perf_counter()
             ctx.mark("first_token", started, first or ended)
@@ -121,6 +131,13 @@ class _Answer:
                 ctx.mark("upstream", first, ended)
                 if self.finish is None:  # cut off: it has cost something all the same
                     self._count(None)
+
+    async def _tell_denied(self) -> None:
+        """Put on record what it must not have called; raises EngineUnavailable where it said nothing else."""
+        ctx, engine = self.ctx, self.request.model.partition("/")[0]
+        await put_on_record([call_event(name, NOT_OFFERED, 0, ctx) for name in self.denied], ctx)
+        if not (self.text or self.calls or ctx.spoken):
+            raise EngineUnavailable(engine, "called a tool where it was to answer in words, and said nothing")
 
     async def _take(self, chunk: Chunk) -> None:
         stage = self.ctx.node.id
@@ -135,10 +152,11 @@ class _Answer:
                 if self.ctx.node.speaks:
                     await self.ctx.emit(ReasoningDelta(piece, stage))
             case ToolCallChunk(index, id_, name, arguments):
-                # some models call although nothing was offered; nobody would run it
-                if self.request.tools and self.request.tool_choice != "none":
+                if self._may_call:
                     self._join(chunk)
                     await self._tell(ToolCallDelta(index, id_, name, arguments, stage))
+                elif name:  # some models call although nothing was offered; nobody would run it
+                    self.denied.append(name)
             case FinishChunk():
                 self.finish = chunk
 

@@ -5,41 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import anyio
 
-from cozy.errors import CozyError, StorageError, ToolError, did_you_mean
+from cozy.errors import CozyError, StorageError, ToolError
 from cozy.events import ToolFinished, ToolStarted
 from cozy.ports.effects import Effect
 from cozy.ports.operations import AuditEvent
 from cozy.ports.tools import ToolCaller, ToolResult, ToolSpec
 from cozy.stages.base import StageContext, Tool
 from cozy.stages.conversation import NOT_KNOWN
+from cozy.stages.tool_record import NoSuchTool, ToolDenied, call_event, put_on_record
 from cozy.stages.values import Generation
 from cozy.turn import Message, ToolCall
 
 _log = logging.getLogger("cozy.turn")
-
-AUDIT_TIMEOUT_S = 5.0
-"""A turn that was cut off waits no longer for the record of its calls."""
-
-
-class ToolDenied(ToolError):
-    code = "TOOL_DENIED"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the tool `{name}` is not allowed here", hint="answer without it")
-
-
-class NoSuchTool(ToolError):
-    code = "TOOL_UNKNOWN"
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"there is no tool `{name}`", hint=did_you_mean(name, known))
 
 
 class ToolTimeout(ToolError):
@@ -88,7 +72,7 @@ class ToolRuns:
                     for index, call in enumerate(calls):
                         tasks.start_soon(run, index, call)
         finally:
-            await self._put_on_record(events)
+            await put_on_record(events, ctx)
         ctx.mark("tools", started, perf_counter())
         return [message for message in results if message is not None]
 
@@ -105,7 +89,7 @@ class ToolRuns:
             result = ToolResult(f"`{call.name}` is broken and gave no result", is_error=True)
             outcome = "broken"
         finally:
-            events.append(self._event(call.name, outcome, perf_counter() - started))
+            events.append(call_event(call.name, outcome, perf_counter() - started, ctx))
             ctx.called("" if outcome == NoSuchTool.code else call.name, outcome)
         seconds = perf_counter() - started
         message = Message("tool", result.content, tool_call_id=call.id)
@@ -176,32 +160,6 @@ class ToolRuns:
             self._looked_back = True
             known = await self._ctx.ports.effects.before(turn)
             self._before = {(effect.tool, effect.arguments): effect for effect in known}
-
-    def _event(self, tool: str, outcome: str, seconds: float) -> AuditEvent:
-        """That it was called, for whom and how it went; never with what."""
-        turn, is_denied = self._ctx.turn, outcome in (ToolDenied.code, NoSuchTool.code)
-        facts = {"tool": tool, "turn_id": str(turn.id), "outcome": outcome, "ms": round(seconds * 1000, 1)}
-        return AuditEvent(
-            "tool.denied" if is_denied else "tool.executed",
-            user_id=turn.user_id,
-            request_id=turn.request_id,
-            session_id=turn.session_id,
-            personality_id=turn.personality_id,
-            level="warning" if is_denied else "info",
-            payload=facts,
-        )
-
-    async def _put_on_record(self, events: Sequence[AuditEvent]) -> None:
-        """Whatever happens to the turn; one that has run its tools does not fail for it."""
-        code = "AUDIT_TIMEOUT"
-        try:
-            with anyio.move_on_after(AUDIT_TIMEOUT_S, shield=True):
-                await self._ctx.ports.audit.record(*events)
-                return
-        except StorageError as error:
-            code = error.code
-        tools = [event.payload["tool"] for event in events]
-        _log.error("tools not audited", extra={**self._log_fields(), "tool": tools, "code": code})
 
     def _log_fields(self) -> dict[str, str | None]:
         return {**self._ctx.turn.log_fields(), "stage": self._ctx.node.id}

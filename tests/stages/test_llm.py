@@ -13,6 +13,7 @@ from cozy.adapters.scripted import ScriptedLLM, ScriptedUsage
 from cozy.errors import EngineAuthError, EngineTimeout, EngineUnavailable, PromptTooLarge
 from cozy.events import ReasoningDelta, TextDelta, ToolCallDelta, UsageReported
 from cozy.ports.llm import ModelCard
+from cozy.ports.operations import AuditEvent
 from cozy.ports.tools import ToolSpec
 from cozy.stages.base import ModelChoice, NodeInfo
 from cozy.stages.llm import Llm, LlmSettings, ToolNotOffered
@@ -21,7 +22,7 @@ from cozy.stages.tool_arguments import compile_tools
 from cozy.stages.values import Generation, Prompt, PromptSection, Reply
 from cozy.turn import ClientTool, Message, Sampling, ToolCall
 from cozy.usage import Usage
-from tests.stages.seat import ADA, Characters, Seat, persona, ports, turn
+from tests.stages.seat import ADA, Characters, Seat, Trail, persona, ports, turn
 
 PROMPT = Prompt((Message("system", "You are Mia."), Message("user", "tea?")), tokens=30)
 CLOCK = ToolSpec("clock", "Tells the time.", {"type": "object"})
@@ -225,6 +226,27 @@ async def test_calls_of_a_model_that_was_offered_no_tools_are_not_taken() -> Non
     said = await llm().run(PROMPT, here)
     assert (said.text, said.tool_calls, said.finish_reason) == ("Hm.", (), "stop")
     assert not [event for event in here.events if isinstance(event, ToolCallDelta)]
+    assert [(e.type, e.payload["tool"]) for e in recorded(here)] == [("tool.denied", "clock")]
+
+
+async def test_a_model_that_only_calls_where_it_was_to_speak_gives_way_to_the_next() -> None:
+    model = script({"tool_calls": [{"name": "clock"}]}, {"text": "Noon."})
+    here = seat(model, model=TWO)
+    assert (await llm().run(PROMPT, here)).text == "Noon."
+    assert [e.payload["outcome"] for e in recorded(here)] == ["TOOL_NOT_OFFERED"]
+    with pytest.raises(EngineUnavailable, match="to answer in words"):
+        await llm().run(PROMPT, seat(script({"tool_calls": [{"name": "clock"}]})))
+
+
+async def test_where_tools_are_run_a_call_that_was_not_offered_is_theirs_to_deny() -> None:
+    here = seat(script({"tool_calls": [{"name": "clock"}]}), offers_tools=True)
+    assert [call.name for call in (await llm().run(PROMPT, here)).tool_calls] == ["clock"]
+
+
+def recorded(here: Seat) -> list[AuditEvent]:
+    trail = here.ports.audit
+    assert isinstance(trail, Trail)
+    return trail.events
 
 
 async def test_pieces_without_words_are_not_told() -> None:
