@@ -54,10 +54,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
     }
     home = folder / ".home"
-    home.mkdir(exist_ok=True)
+    (home / "tmp").mkdir(parents=True, exist_ok=True)
     return {
         **kept,
         "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),  # what a killed server leaves goes with the test
         "XDG_CACHE_HOME": str(home / "cache"),
         "PYTHONPATH": str(ROOT),
         "PYTHONUTF8": "1",
