@@ -225,9 +225,9 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize(
     ("workers", "url"),
-    [("1", "sqlite_url"), ("2", "sqlite_url"), ("2", "postgres_url")],
+    [("1", "sqlite_url"), ("2", "postgres_url")],
     indirect=["url"],
-    ids=["one process, SQLite", "two workers, SQLite", "two workers, PostgreSQL"],
+    ids=["one process, SQLite", "two workers, PostgreSQL"],
 )
 async def test_a_second_signal_cuts_turns_off_and_what_was_said_is_kept(
     tmp_path: Path, url: str, workers: str

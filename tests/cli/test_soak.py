@@ -1,4 +1,7 @@
-"""Streams left at random leave nothing behind. `tests/bench/soak_streams.py` does the same at length."""
+"""Streams left at random leave nothing behind.
+
+`tests/bench/soak_streams.py` does the same at length, and on PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ STREAMS = 60
 AT_ONCE = 20
 
 
-async def test_streams_left_at_random_leave_nothing_behind(tmp_path: Path, database_url: str) -> None:
+async def test_streams_left_at_random_leave_nothing_behind(tmp_path: Path, sqlite_url: str) -> None:
     assert {Plan.of(number, leaves=True).place for number in range(STREAMS)} == set(PLACES)
-    async with soaked(tmp_path, database_url, concurrency=AT_ONCE, leaves=True) as soak:
+    async with soaked(tmp_path, sqlite_url, concurrency=AT_ONCE, leaves=True) as soak:
         await soak.go(range(STREAMS, STREAMS + AT_ONCE))  # what is made once is made now
         before = await soak.at_rest()
         await soak.go(range(STREAMS))
@@ -33,7 +36,7 @@ async def test_streams_left_at_random_leave_nothing_behind(tmp_path: Path, datab
     lines = [json.loads(line) for line in soak.server.out]
     assert [line["status"] for line in lines if line["level"] in ("error", "critical")] == [503]
     assert not any("Traceback" in line or "never" in line for line in soak.server.err)
-    kept = await stored(database_url, soak.outcomes)
+    kept = await stored(sqlite_url, soak.outcomes)
     assert not kept.wrong
     assert kept.turns["interrupted"]
     assert not kept.claims["running"]

@@ -6,9 +6,11 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import cast
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -126,17 +128,18 @@ def _background(service: Service, tasks: TaskGroup) -> Background:
 
 
 def _documents(declared: Sequence[Endpoint]) -> list[Endpoint]:
-    """`/openapi.json` and `/docs`, of all routes but themselves; made once."""
-    described = document(declared)
-    shown = page(described)
+    """`/openapi.json` and `/docs`, of all routes but themselves; made once, for the first who asks: it takes
+    as long as the rest of a start."""
+    described = cache(partial(document, declared))
+    shown = cache(lambda: page(described()))
 
     async def openapi(_call: Call[None, None]) -> Response:
         """Give this document."""
-        return JSONResponse(described)
+        return JSONResponse(await anyio.to_thread.run_sync(described))
 
     async def docs(_call: Call[None, None]) -> Response:
         """Show this document as a page."""
-        return HTMLResponse(shown)
+        return HTMLResponse(await anyio.to_thread.run_sync(shown))
 
     return [
         Endpoint("GET", "/openapi.json", openapi, access="anyone", tag="Operations"),

@@ -54,7 +54,7 @@ async def test_whatever_an_admin_sends_is_answered_as_the_document_says(
     options = ("--phases", "coverage,fuzzing", "--exclude-path-regex", "/logout$")
     async with house.http(token) as client:
         session = (await client.post("/v1/sessions", json={})).json()["session_id"]
-    found = await problems(house, tmp_path, *options, examples=3, credential=token, session=session)
+    found = await problems(house, tmp_path, *options, examples=1, credential=token, session=session)
     assert not found, found
 
 
