@@ -151,24 +151,25 @@ async def test_a_caller_who_leaves_in_the_midst_does_not_break_the_writer(sqlite
 async def test_a_caller_who_leaves_a_postgresql_write_gives_its_connection_back(postgres_url: str) -> None:
     async with open_database(postgres_url) as database:
         asleep = text(
-            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(6%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE :asked"
             " AND pid <> pg_backend_pid()"
         )
 
-        async def until(count: int) -> None:
-            while await database.read(lambda c: c.execute(asleep).scalar()) != count:
+        async def until(count: int, asked: str) -> None:
+            while await database.read(lambda c: c.execute(asleep, {"asked": asked}).scalar()) != count:
                 await anyio.sleep(0.005)
 
-        async def write() -> None:
-            await database.write(lambda c: c.execute(text("SELECT pg_sleep(60)")))
+        async def write(asked: str) -> None:
+            await database.write(lambda c: c.execute(text(asked)))
 
         with anyio.fail_after(30):
-            for _ in range(25):  # more than there are connections
+            for number in range(25):  # more than there are connections
+                asked = f"SELECT pg_sleep({60 + number})"
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(write)
-                    await until(1)
+                    tasks.start_soon(write, asked)
+                    await until(1, asked)
                     tasks.cancel_scope.cancel()
-                await until(0)
+            await until(0, "SELECT pg_sleep(%")
 
 
 async def test_a_read_that_is_cancelled_stops_at_once(sqlite_url: str) -> None:
