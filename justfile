@@ -14,7 +14,7 @@ chat *ARGS:
 
 # every test, on both databases
 test *ARGS:
-    .venv/bin/pytest -n 2 {{ARGS}}
+    .venv/bin/pytest -n 3 {{ARGS}}
 
 # ruff, pyright, and the shipped personalities
 check:
