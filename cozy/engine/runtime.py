@@ -245,6 +245,9 @@ class TurnRun:
         self._end(i, "failed", None)
         if self._failure is None:
             self._failure = Failure(node.id, error)
+            if error is not None:  # a bug is in the log already, with its way there
+                fields = {**self._log_fields(node.id), "code": code, "reason": reason}
+                _log.warning("turn failed", extra=fields)
         self._scope.cancel()
         return False
 
@@ -302,7 +305,12 @@ class TurnRun:
 
     async def _finish(self) -> None:
         reply = self._answer()
-        if reply is None and self._failure is None and not self._interrupted and self._scope_ended_well:
+        if (
+            reply is None
+            and self._failure is None
+            and not self._interrupted
+            and not self._scope.cancel_called
+        ):
             self._failure = Failure(None, NoAnswer("no stage that speaks has run"))
         if reply is None or self._failure is not None:
             reply = self._partial()
@@ -331,10 +339,6 @@ class TurnRun:
         elif waited:
             now = perf_counter()
             context.mark("reader", now - waited, now)
-
-    @property
-    def _scope_ended_well(self) -> bool:
-        return not self._scope.cancel_called
 
     async def _settle(self, partial: Reply) -> None:
         """Keep what is to be kept of a turn that was cut off: shielded, so that nothing stops it."""

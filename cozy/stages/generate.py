@@ -137,6 +137,8 @@ class _Answer:
         ctx, engine = self.ctx, self.request.model.partition("/")[0]
         await put_on_record([call_event(name, NOT_OFFERED, 0, ctx) for name in self.denied], ctx)
         if not (self.text or self.calls or ctx.spoken):
+            if self.finish is not None:
+                self._count(self.finish.usage)
             raise EngineUnavailable(engine, "called a tool where it was to answer in words, and said nothing")
 
     async def _take(self, chunk: Chunk) -> None:

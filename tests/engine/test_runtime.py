@@ -179,6 +179,20 @@ async def test_a_failed_stage_ends_the_turn_with_its_error() -> None:
     assert outcomes(last) == {"a": "failed", "answer": "not run"}
 
 
+async def test_why_a_turn_failed_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    error = EngineUnavailable("knowledge", "is away")
+    with caplog.at_level(logging.WARNING, "cozy"):
+        await failed(graph_of(speaker("ok", then=fails(error))))
+    [record] = caplog.records
+    told = record.__dict__
+    assert (record.getMessage(), told["code"], told["reason"]) == (
+        "turn failed",
+        "ENGINE_UNAVAILABLE",
+        "knowledge: is away",
+    )
+    assert (told["stage"], told["personality_id"]) == ("answer", "steps")
+
+
 async def test_a_failed_stage_cancels_those_beside_it() -> None:
     beside = anyio.Event()
 

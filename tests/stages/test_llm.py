@@ -234,6 +234,7 @@ async def test_a_model_that_only_calls_where_it_was_to_speak_gives_way_to_the_ne
     here = seat(model, model=TWO)
     assert (await llm().run(PROMPT, here)).text == "Noon."
     assert [e.payload["outcome"] for e in recorded(here)] == ["TOOL_NOT_OFFERED"]
+    assert [request.model for request, _ in here.requests] == ["test/big", "test/small"], "both have cost"
     with pytest.raises(EngineUnavailable, match="to answer in words"):
         await llm().run(PROMPT, seat(script({"tool_calls": [{"name": "clock"}]})))
 

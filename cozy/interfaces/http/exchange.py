@@ -48,7 +48,7 @@ class Exchange:
     code: str | None = None
     """Of the error, where there was one."""
     may_see_inside: bool = False
-    """An admin asks: errors are told as they are."""
+    """Who asks may do all that an admin may: errors are told as they are."""
     allowance: Allowance | None = None
     """What is left of the caller's limits."""
     limit: str | None = None

@@ -52,6 +52,10 @@ _OUTSIDE: Mapping[str, str] = {
     "TURN_TEMPLATE_FAILED": "the personality has an error in its prompt",
 }
 """Code → what everybody may know of it."""
+_TOLD = frozenset(
+    {"status", "code", "type", "param", "model", "complaint", "retry_after_s", "stage", "timeout_s"}
+)
+"""Details that everybody may know."""
 
 
 class UnknownModel(NotFound):
@@ -124,41 +128,46 @@ class Problem:
 
 def problem_of(error: CozyError, *, in_full: bool = False) -> Problem:
     """How an error that was raised is told; `in_full` to those who run the installation."""
-    status, kind = status_of(error.code)
-    return Problem(
-        status=status,
-        code=error.code,
-        type=kind,
-        message=_words(error.code, error.message, error.hint, error.details, in_full),
-        param=getattr(error, "param", None) or error.details.get("param"),
-        details=error.details,
+    return _problem(
+        error.code,
+        error.message,
+        error.hint,
+        error.details,
+        param=getattr(error, "param", None),
         retry_after_s=getattr(error, "retry_after_s", None),
+        in_full=in_full,
     )
 
 
 def failed_turn(event: TurnFailed, *, in_full: bool) -> Problem:
     """How a turn that failed is told; `in_full` to those who run the installation."""
-    status, kind = status_of(event.code)
     details: dict[str, Any] = dict(event.details) | ({"stage": event.stage} if event.stage else {})
-    return Problem(
-        status=status,
-        code=event.code,
-        type=kind,
-        message=_words(event.code, event.message, event.hint, event.details, in_full),
-        param=details.get("param"),
-        details=details,
-        retry_after_s=details.get("retry_after_s"),
+    wait_s = details.get("retry_after_s")
+    return _problem(
+        event.code, event.message, event.hint, details, param=None, retry_after_s=wait_s, in_full=in_full
     )
 
 
-def _words(code: str, message: str, hint: str | None, details: Mapping[str, Any], in_full: bool) -> str:
-    """What is wrong. Of what goes on behind this server (addresses, names of variables, a model server's own
-    words) a client is told nothing; only what it said about the request itself may help who wrote that."""
+def _problem(
+    code: str,
+    message: str,
+    hint: str | None,
+    details: Mapping[str, Any],
+    *,
+    param: str | None,
+    retry_after_s: float | None,
+    in_full: bool,
+) -> Problem:
+    """Of what goes on behind this server (addresses, names of variables, a model server's own words) a client
+    is told nothing; only what was said of the request itself may help who wrote that."""
+    status, kind = status_of(code)
     outside = None if in_full else _OUTSIDE.get(code)
     if outside is None:
-        return f"{message} ({hint})" if hint else message
-    complaint = details.get("complaint")
-    return f"{outside}: {complaint}" if complaint else outside
+        words = f"{message} ({hint})" if hint else message
+    else:
+        details = {name: value for name, value in details.items() if name in _TOLD}
+        words = f"{outside}: {complaint}" if (complaint := details.get("complaint")) else outside
+    return Problem(status, code, kind, words, param or details.get("param"), details, retry_after_s)
 
 
 def unexpected() -> Problem:

@@ -51,6 +51,30 @@ def test_everybody_is_told_what_they_may_know_and_admins_all(error: CozyError, t
     assert error.message in problem_of(error, in_full=True).message
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageError("refused", details={"sqlite": "no such table: /srv/cozy.db"}),
+        EngineUnavailable("house", INSIDE, details={"request_id": "up_1", "place": INSIDE, "status": 502}),
+    ],
+    ids=["the database", "a model's server"],
+)
+def test_details_tell_no_more_than_the_words(error: CozyError) -> None:
+    told = str(problem_of(error).details)
+    assert "srv" not in told
+    assert "10.0.0.7" not in told
+    assert "up_1" not in told
+    assert problem_of(error, in_full=True).details == error.details
+
+
+async def test_an_admins_key_for_chats_alone_is_not_told_more(house: Served, up: Upstream) -> None:
+    up.then(plain({"error": {"message": "at 10.0.0.7"}}, 500))
+    async with house.http(await house.key("root", "chat", admin=True)) as client:
+        told = await client.post("/v1/chat/completions", json=ASKED)
+    assert told.status_code == 502
+    assert "10.0.0.7" not in told.text, "it may stand in a page that everybody reads"
+
+
 def test_the_field_that_a_models_server_complains_of_is_named() -> None:
     error = EngineInvalidRequest("house", "no", details={"param": "response_format"})
     assert problem_of(error).param == "response_format"
