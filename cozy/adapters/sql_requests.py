@@ -53,24 +53,17 @@ _LET_GO = (
     .where(turn_requests.c.turn_id == bindparam("turn"))
     .values(claimed=False, state=bindparam("ended"), leased_until=None)
 )
+_RUNNING = (
+    turn_requests.c.turn_id == bindparam("turn"),
+    turn_requests.c.user_id == bindparam("user"),
+    turn_requests.c.state == "running",
+)
 _SETTLE = (
     update(turn_requests)
-    .where(
-        turn_requests.c.turn_id == bindparam("turn"),
-        turn_requests.c.user_id == bindparam("user"),
-        turn_requests.c.state == "running",
-    )
+    .where(*_RUNNING)
     .values(state=bindparam("ended"), reply=bindparam("told"), leased_until=None)
 )
-_RENEW = (
-    update(turn_requests)
-    .where(
-        turn_requests.c.turn_id == bindparam("turn"),
-        turn_requests.c.user_id == bindparam("user"),
-        turn_requests.c.state == "running",
-    )
-    .values(leased_until=bindparam("until"))
-)
+_RENEW = update(turn_requests).where(*_RUNNING).values(leased_until=bindparam("until"))
 _PENDING = (
     select(pending_calls.c.messages)
     .where(

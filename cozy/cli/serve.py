@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from cozy.cli.listener import BACKLOG, address_of, bound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("cozy.server")
 
-BACKLOG = 1024
 ASKING_S = 0.2
 """How long a connection may have been there without a request when the server is told to stop."""
 AT_ONCE_S = 2.0
@@ -108,56 +108,6 @@ def _refuse_what_is_wrong(loaded: Loaded) -> None:
             "the server does not start before these are mended; `cozy config check` looks again", err=True
         )
         sys.exit(1)
-
-
-# -- the socket --------------------------------------------------------------------------------------------
-
-
-def bound(server: ServerSettings) -> socket.socket:
-    """A socket that listens at the address. Raises ConfigError where it cannot be had."""
-    from cozy.errors import ConfigError
-
-    shown = f"{server.host}:{server.port}"
-    try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError:
-        raise ConfigError(f"`server.host`: there is no address `{server.host}` here") from None
-    family, _, _, _, address = found[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":  # on Windows it would let two servers have the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(server.host != "::"))
-        listener.bind(address)
-        # two that are bound and do not listen yet do not see each other
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"cannot listen at {shown}: {_why(error)}", hint=_hint(error)) from None
-    return listener
-
-
-def _why(error: OSError) -> str:
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()
-
-
-def _hint(error: OSError) -> str:
-    import errno
-
-    if error.errno == errno.EADDRINUSE:
-        return "another program has that port: stop it, or name another one with `--port` or `server.port`"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 are the system's: name another one with `--port` or `server.port`"
-    return "name an address of this machine with `--host` or `server.host`; `0.0.0.0` is all of them"
-
-
-def address_of(listener: socket.socket) -> str:
-    """Where to reach it, with the port that it really has."""
-    host, port = str(listener.getsockname()[0]), listener.getsockname()[1]
-    if ip_address(host.partition("%")[0]).is_unspecified:  # every address, this one included
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _announce(listener: socket.socket) -> None:

@@ -305,12 +305,7 @@ class TurnRun:
 
     async def _finish(self) -> None:
         reply = self._answer()
-        if (
-            reply is None
-            and self._failure is None
-            and not self._interrupted
-            and not self._scope.cancel_called
-        ):
+        if reply is None and not (self._failure or self._interrupted or self._scope.cancel_called):
             self._failure = Failure(None, NoAnswer("no stage that speaks has run"))
         if reply is None or self._failure is not None:
             reply = self._partial()

@@ -13,9 +13,6 @@ import anyio.to_thread
 import pytest
 from sqlalchemy import select
 
-from cozy.cli.serve import bound
-from cozy.errors import ConfigError
-from cozy.settings import ServerSettings
 from cozy.storage.database import open_database
 from cozy.storage.tables import messages
 from tests.cli.projects import key_of, project
@@ -89,25 +86,6 @@ def test_its_answers_do_not_tell_what_serves_them(tmp_path: Path) -> None:
 # -- where it listens --------------------------------------------------------------------------------------
 
 
-def test_a_port_that_is_taken_is_an_error_with_a_hint() -> None:
-    with bound(ServerSettings(port=0)) as first, pytest.raises(ConfigError) as caught:
-        bound(ServerSettings(port=first.getsockname()[1]))
-    assert "already in use" in caught.value.message
-    assert "--port" in str(caught.value.hint)
-
-
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.1"])
-def test_an_address_that_is_not_of_this_machine_is_an_error(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"server\.host|cannot listen"):
-        bound(ServerSettings(host=host, port=0))
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
-def test_a_port_that_the_system_picks_is_free(host: str) -> None:
-    with bound(ServerSettings(host=host, port=0)) as listener:
-        assert listener.getsockname()[1] > 0
-
-
 # -- `cozy serve` ------------------------------------------------------------------------------------------
 
 
@@ -176,13 +154,13 @@ def test_every_worker_follows_a_reload_that_one_was_asked_for(tmp_path: Path) ->
 
         mia.write_text("id: mia\nname: Mia\npipeline: standrad\n")
         assert "did you mean `standard`?" in reload()
-        until(lambda: conditions() == {"degraded"}, 5)
+        until(lambda: conditions() == {"degraded"}, 15)
         assert '"default"' in Stream(port, "/v1/models", key=key).rest(), "the last good ones are in use"
         mia.write_text("id: mia\nname: Mia\nprompt: You are Mia.\npipeline: standard\n")
         reload()
-        until(lambda: conditions() == {"ok"}, 5)
+        until(lambda: conditions() == {"ok"}, 15)
         # where one worker has answered all of it, the other one may be a moment behind
-        until(lambda: all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8)), 10)
+        until(lambda: all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8)), 15)
         server.tell(signal.SIGTERM)
         assert server.end() == 0
         told = [json.loads(line) for line in server.out]

@@ -17,7 +17,8 @@ from typing import Any
 import anyio
 
 from cozy.cli.json_logs import configure_logs
-from cozy.cli.serve import Orders, address_of, answer, bound
+from cozy.cli.listener import address_of, bound
+from cozy.cli.serve import Orders, answer
 from cozy.cli.shared_metrics import open_shares
 from cozy.cli.supervisor import Supervisor
 from cozy.settings import ServerSettings
