@@ -61,7 +61,6 @@ async def open_service(
             requests=SqlRequests(app.database),
             identity=identity,
             limits=limits,
-            audit=app.engine.ports.audit,
             reload=reloader.reload,
             reloads=reloader.state,
             worker=app.worker,

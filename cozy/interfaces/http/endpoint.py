@@ -57,7 +57,7 @@ class Call(Generic[B, Q]):
     async def note(self, event: str, **facts: object) -> None:
         """Put on record what the caller has done. Raises StorageError."""
         exchange = self.exchange
-        await self.service.audit.record(
+        await self.service.engine.ports.audit.record(
             AuditEvent(event, exchange.user_id, exchange.request_id, payload=dict(facts))
         )
 

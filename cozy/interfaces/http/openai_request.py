@@ -199,11 +199,14 @@ class CozyOptions(Strict):
 
 
 class CompletionRequest(Strict):
-    """`POST /v1/chat/completions`."""
+    """OpenAI's fields, as OpenAI describes them, and `cozy` beside them."""
 
     messages: list[RequestMessage] = Field(min_length=1)
+    """Without a session the whole conversation; with one, what is new: the user's message, or results."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
+    """A personality's id, or a `provider/model` that this server offers."""
     cozy: CozyOptions = CozyOptions()
+    """What only Cozy knows."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=128)

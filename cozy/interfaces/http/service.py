@@ -11,7 +11,7 @@ from cozy.engine.engine import Engine
 from cozy.engine.worker import Worker
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
-from cozy.ports.operations import Audit, HealthCheck, Reload, ReloadState
+from cozy.ports.operations import HealthCheck, Reload, ReloadState
 from cozy.ports.realtime import RealtimeTokens
 from cozy.ports.requests import Requests
 from cozy.ports.sessions import Sessions
@@ -29,7 +29,6 @@ class Service:
     requests: Requests
     identity: Identity
     limits: RateLimiter
-    audit: Audit
     reload: Callable[[], Awaitable[Reload]]
     """Read every personality again, here and then in every other process."""
     reloads: ReloadState

@@ -119,7 +119,7 @@ async def audited(house: Served, kind: str) -> list[dict[str, object]]:
         .where(audit_events.c.event_type == kind)
         .order_by(audit_events.c.created_at)
     )
-    database = house.service.audit.database  # pyright: ignore[reportAttributeAccessIssue]
+    database = house.service.engine.ports.audit.database  # pyright: ignore[reportAttributeAccessIssue]
     return list(await database.read(lambda connection: connection.execute(statement).scalars().all()))
 
 

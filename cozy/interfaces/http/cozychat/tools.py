@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Literal
 from uuid import uuid4
 
+import anyio
 from pydantic import Field
 
 from cozy.engine.tool_call import call_tool
@@ -19,6 +20,7 @@ from cozy.ports.tools import ToolCaller, ToolSpec
 from cozy.turn import TurnId
 
 _MCP = "mcp/"
+NOTED_WITHIN_S = 5.0
 
 
 class ToolQuery(Taken):
@@ -81,15 +83,18 @@ async def execute(call: Call[ToolCall, None]) -> ToolOutcome:
         await call.note("tool.denied", tool=wanted.tool_name)
         raise ToolError(f"there is no tool `{wanted.tool_name}`")
     asked_by = ToolCaller(caller.user_id, None, TurnId(uuid4()), wanted.personality_id or "")
-    began = perf_counter()
+    began, outcome, seconds = perf_counter(), "interrupted", 0.0
     try:
         result = await call_tool(service.engine.ports.tools, wanted.tool_name, wanted.parameters, asked_by)
+        outcome = "ok"
     except CozyError as error:
-        await call.note("tool.executed", tool=wanted.tool_name, outcome=error.code)
+        outcome = error.code
         raise
-    seconds = perf_counter() - began
-    facts = {"outcome": "ok", "ms": round(seconds * 1000, 1)}
-    await call.note("tool.executed", tool=wanted.tool_name, **facts)
+    finally:
+        seconds = perf_counter() - began
+        facts = {"tool": wanted.tool_name, "outcome": outcome, "ms": round(seconds * 1000, 1)}
+        with anyio.move_on_after(NOTED_WITHIN_S, shield=True):  # also of one that is cut off
+            await call.note("tool.executed", **facts)
     return ToolOutcome(tool_name=wanted.tool_name, result=result.content, execution_time=seconds)
 
 

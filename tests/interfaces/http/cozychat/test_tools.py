@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from sqlalchemy import select
 
+from cozy.adapters.scripted_engines import ScriptedToolbox
+from cozy.interfaces.http.cozychat.tools import ToolCall, execute
+from cozy.interfaces.http.endpoint import Call
+from cozy.interfaces.http.exchange import Exchange
 from cozy.storage.database import open_database
 from cozy.storage.tables import audit_events
 from tests.interfaces.http.serving import Served, served
+from tests.stages.seat import Trail
 
 
 async def test_a_voice_call_asks_for_the_tools_that_are_built_in(ann: httpx2.AsyncClient) -> None:
@@ -114,3 +121,24 @@ async def test_what_is_run_is_on_record_without_its_arguments(strict: Served, sq
     ]
     assert all(row.request_id for row in tools)
     assert "40404" not in str(rows)
+
+
+async def test_a_run_that_is_cut_off_is_on_record_too(
+    strict: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the server is stopped at once."""
+    trail = Trail()
+    slow = ScriptedToolbox({"tools": [{"name": "calculator", "results": [{"fault": {"kind": "stall"}}]}]})
+    ports = replace(strict.service.engine.ports, tools=slow, audit=trail)
+    monkeypatch.setattr(strict.service.engine, "ports", ports)
+    caller = await strict.identity.authenticate(await strict.key("ann"))
+    exchange = Exchange("req_1", "", user_id=caller.user_id)
+    wanted = ToolCall(tool_name="calculator", parameters={})
+    request: Any = None
+    call = Call(request, strict.service, exchange, caller, wanted, None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(execute.handler, call)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    [event] = trail.events
+    assert (event.type, event.payload["outcome"]) == ("tool.executed", "interrupted")
