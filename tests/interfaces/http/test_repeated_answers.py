@@ -12,7 +12,7 @@ import pytest
 
 from tests.interfaces.http.conftest import TALK, UNLIMITED, personality
 from tests.interfaces.http.serving import Served, served
-from tests.upstream import Upstream, says, upstream
+from tests.upstream import Upstream
 
 MEMORY = """\
   memory:
@@ -22,12 +22,6 @@ MEMORY = """\
     on_error: degrade
 """
 FORGETFUL = TALK.replace("  budget:\n", f"{MEMORY}  budget:\n")
-
-
-@pytest.fixture
-async def up() -> AsyncIterator[Upstream]:
-    async with upstream(default=says("Hi", " there")) as server:
-        yield server
 
 
 @pytest.fixture
