@@ -211,6 +211,7 @@ def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[App]:
     from cozy.adapters.encoding_files import EncodingFiles
+    from cozy.adapters.engine_context import EngineContext
     from cozy.adapters.llm_router import LLMRouter
     from cozy.adapters.openai_clients import openai_clients
     from cozy.adapters.sql_audit import SqlAudit
@@ -241,6 +242,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
             knowledge=stored.knowledge,
             profiles=stored.profiles,
             memories=stored.memories,
+            context=EngineContext.embedded(stored.knowledge, stored.profiles, stored.memories),
             store=stored.store,
             tokens=tokens,
             effects=SqlEffects(stored.database),

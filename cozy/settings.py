@@ -265,6 +265,68 @@ class RedisSettings(Part):
         return value
 
 
+class ContextSettings(Part):
+    """Personal context: which engines bring it, how long a turn waits, what is kept of their answers."""
+
+    knowledge: str = "embedded"
+    """The engine of personalities that name none: `embedded`, or one of `[engines]`."""
+    profile: str = "embedded"
+    """The engine of personalities that name none: `embedded`, or one of `[engines]`."""
+    memory: str = "embedded"
+    """The engine of personalities that name none: `embedded`, or one of `[engines]`."""
+    timeout_s: float = Field(default=2.0, gt=0, le=60)
+    """How long a turn waits for all its engines together; a stage's own `timeout` may be shorter."""
+    cache_entries: int = Field(default=10_000, ge=0, le=1_000_000)
+    """Answers of engines that one process keeps; 0: none are kept, in Redis neither."""
+    knowledge_ttl_s: float = Field(default=300, gt=0, le=86_400)
+    """How long an answer about documents is good."""
+    profile_ttl_s: float = Field(default=300, gt=0, le=86_400)
+    """How long a profile is good; what a turn teaches makes it old at once."""
+    memory_ttl_s: float = Field(default=60, gt=0, le=86_400)
+    """How long memories are good; what a turn teaches makes them old at once."""
+    empty_ttl_s: float = Field(default=10, gt=0, le=3600)
+    """How long it is good that an engine had nothing."""
+    breaker_failures: int = Field(default=5, ge=1, le=1000)
+    """An engine is left alone after so many failures within `breaker_window_s`, if they are half of all."""
+    breaker_window_s: float = Field(default=30, gt=0, le=3600)
+    breaker_open_s: float = Field(default=5, gt=0, le=3600)
+    """For how long it is left alone the first time; twice as long after each probe that fails."""
+    breaker_longest_s: float = Field(default=120, gt=0, le=86_400)
+    """For how long at most."""
+
+
+class EngineSettings(Part):
+    """A service for knowledge (`cognee`), profile (`memobase`) or memory (`mem0`, `mem0_platform`)."""
+
+    kind: Literal["cognee", "memobase", "mem0", "mem0_platform"]
+    """What it is: it decides what it can bring."""
+    url: str = ""
+    """Without the API's own path, as `http://127.0.0.1:8019`; empty: where the kind is by default."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key."""
+    username: str | None = None
+    """Of an account, where there is no key: `cognee` and `mem0`."""
+    password_env: str | None = None
+    """The environment variable that holds the account's password."""
+    timeout_s: float = Field(default=10, gt=0, le=600)
+    """How long one request may take; turns wait less (`context.timeout_s`, a stage's `timeout`)."""
+    learn_timeout_s: float = Field(default=45, gt=0, le=3600)
+    """How long it may take to take in what a turn teaches."""
+    max_answer_bytes: int = Field(default=4_000_000, ge=1024)
+    """A longer answer is not read."""
+    connections: int = Field(default=20, ge=1, le=1000)
+    """Connections at once."""
+    datasets: tuple[str, ...] = ()
+    """`cognee`: names or ids of the datasets that may be searched; a personality's own are among them."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not _is_address(value, re.compile("https?")):
+            raise ValueError("must be an address such as `http://127.0.0.1:8019`")
+        return value.rstrip("/")
+
+
 class WorkerSettings(Part):
     """Who does the jobs that turns leave."""
 
@@ -285,6 +347,8 @@ class Settings(Part):
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     database: DatabaseSettings = DatabaseSettings()
     tools: ToolSettings = ToolSettings()
+    context: ContextSettings = ContextSettings()
+    engines: dict[str, EngineSettings] = Field(default_factory=dict)
     workers: WorkerSettings = WorkerSettings()
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()

@@ -89,6 +89,7 @@ class TurnRun:
         self.spoken: list[str] = []
         self.degraded: list[StageDegraded] = []
         self.rounds: list[Message] = []
+        self.context_began: float | None = None
         self.offer = offer_of(graph.persona, turn)
         self.variables = turn_variables(graph, turn)
         if self.offer.specs != graph.tool_list:

@@ -11,6 +11,7 @@ from cozy.engine.trace import Asked, Called, EngineFailure, Mark
 from cozy.errors import CozyError, EngineError
 from cozy.events import Event, StageDegraded, TextDelta
 from cozy.ports import Ports
+from cozy.ports.context import EngineRecord
 from cozy.ports.llm import LLMRequest
 from cozy.ports.store import Job
 from cozy.stages.base import NodeInfo, Persona
@@ -76,6 +77,15 @@ class Seat:
 
     def called(self, tool: str, outcome: str) -> None:
         self._run.recording.tool_calls.append(Called(tool, outcome))
+
+    @property
+    def context_began(self) -> float:
+        if self._run.context_began is None:
+            self._run.context_began = anyio.current_time()
+        return self._run.context_began
+
+    def engine_answered(self, record: EngineRecord) -> None:
+        self._run.recording.engine_records.append((self._index, record))
 
     def engine_failed(self, error: EngineError) -> None:
         self._run.recording.engine_errors.append(EngineFailure(error.engine, error.code))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from cozy.engine.graph import Graph
 from cozy.engine.schedule import critical_path
+from cozy.ports.context import EngineRecord
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.stages.values import BudgetReport, Prompt
 from cozy.usage import Usage
@@ -71,6 +72,8 @@ class Recording:
     requests: list[Asked] = field(default_factory=list["Asked"])
     tool_calls: list[Called] = field(default_factory=list["Called"])
     engine_errors: list[EngineFailure] = field(default_factory=list["EngineFailure"])
+    engine_records: list[tuple[int, EngineRecord]] = field(default_factory=list[tuple[int, "EngineRecord"]])
+    """With the stage that asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,11 @@ class Trace:
     def engine_errors(self) -> tuple[EngineFailure, ...]:
         """Every failure of an engine, those that were made good included."""
         return tuple(self._recording.engine_errors)
+
+    @property
+    def engines(self) -> tuple[tuple[str, EngineRecord], ...]:
+        """How each question to an engine of the personal context went, with the stage that asked."""
+        return tuple((self._graph.nodes[i].id, record) for i, record in self._recording.engine_records)
 
     @property
     def requests(self) -> tuple[tuple[str, LLMRequest], ...]:

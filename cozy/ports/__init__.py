@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from cozy.ports.context import Context
 from cozy.ports.effects import Effects
 from cozy.ports.knowledge import Knowledge
 from cozy.ports.llm import LLM
@@ -38,6 +39,9 @@ class Ports:
     knowledge: Knowledge
     profiles: Profiles
     memories: Memories
+    context: Context
+    """Knowledge, profile and memory as turns ask for them, of whichever engine a personality names; the three
+    above are the installation's own choice."""
     store: Store
     tokens: TokenCounter
     effects: Effects

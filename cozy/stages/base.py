@@ -37,6 +37,7 @@ from pydantic_core import PydanticCustomError
 from cozy.errors import EngineError
 from cozy.events import Event, StageDegraded
 from cozy.ports import Ports
+from cozy.ports.context import EngineChoice, EngineRecord
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.store import Job
 from cozy.ports.tools import ToolSpec
@@ -194,6 +195,8 @@ class Persona:
     voice_speed: float | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """Facts for front ends."""
+    engines: EngineChoice = field(default_factory=EngineChoice)
+    """Which engines bring its context, and learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +274,15 @@ class StageContext(Protocol):
 
     def called(self, tool: str, outcome: str) -> None:
         """A call of a tool has ended, for the trace; `tool` is empty where there is none of the name."""
+        ...
+
+    @property
+    def context_began(self) -> float:
+        """When the turn began to ask its engines, by anyio's clock: now, the first time."""
+        ...
+
+    def engine_answered(self, record: EngineRecord) -> None:
+        """How a question to an engine of the personal context went, for the trace."""
         ...
 
     def engine_failed(self, error: EngineError) -> None:

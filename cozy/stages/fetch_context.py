@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
+from cozy.ports.context import EngineKind, Found, Question
 from cozy.stages.base import Names, StageContext, StageSettings
 from cozy.stages.conversation import NOT_GIVEN, answered
 from cozy.stages.registry import stage
@@ -82,12 +83,8 @@ class FetchContext:
         return ContextPart("summary", (Snippet(text),) if text else ())
 
     async def _knowledge(self, ctx: StageContext) -> ContextPart:
-        found = await ctx.ports.knowledge.search(
-            ctx.turn.text,
-            user_id=ctx.turn.user_id,
-            datasets=self.settings.datasets,
-            top_k=self.settings.top_k,
-        )
+        question = self._question(ctx, "knowledge", datasets=self.settings.datasets)
+        found = _taken(await ctx.ports.context.knowledge(question), ctx)
         return ContextPart(
             "knowledge",
             tuple(
@@ -96,16 +93,15 @@ class FetchContext:
         )
 
     async def _profile(self, ctx: StageContext) -> ContextPart:
-        facts = await ctx.ports.profiles.facts(ctx.turn.user_id, max_tokens=self.settings.max_tokens)
+        question = self._question(ctx, "profile", max_tokens=self.settings.max_tokens)
+        facts = _taken(await ctx.ports.context.profile(question), ctx)
         return ContextPart(
             "profile",
             tuple(Snippet(f"{f.sub_topic}: {f.content}", source=f.topic, id=f.id) for f in facts),
         )
 
     async def _memory(self, ctx: StageContext) -> ContextPart:
-        found = await ctx.ports.memories.search(
-            ctx.turn.text, user_id=ctx.turn.user_id, top_k=self.settings.top_k
-        )
+        found = _taken(await ctx.ports.context.memory(self._question(ctx, "memory")), ctx)
         return ContextPart(
             "memory",
             tuple(
@@ -114,6 +110,27 @@ class FetchContext:
                 if m.score is None or m.score >= self.settings.min_score
             ),
         )
+
+    def _question(self, ctx: StageContext, kind: EngineKind, **asked: Any) -> Question:
+        return Question(
+            user_id=ctx.turn.user_id,
+            engine=ctx.persona.engines.of(kind),
+            query=ctx.turn.text,
+            top_k=self.settings.top_k,
+            began=ctx.context_began,
+            **asked,
+        )
+
+
+T = TypeVar("T")
+
+
+def _taken(found: Found[T], ctx: StageContext) -> Sequence[T]:
+    """What an engine has brought; how it went is on record. Raises its EngineError."""
+    ctx.engine_answered(found.record)
+    if found.error is not None:
+        raise found.error
+    return found.items
 
 
 def _history(messages: Iterable[Message]) -> ContextPart:

@@ -79,3 +79,26 @@ learned_turns = Table(
     Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False, index=True),
     Column("learned_at", UtcDateTime, nullable=False),
 )
+
+engine_generations = Table(
+    "engine_generations",
+    metadata,
+    # goes up with every write: what was kept of an engine's answers before is not used any more
+    Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("engine", StoredText, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+engine_writes = Table(
+    "engine_writes",
+    metadata,
+    # what a turn teaches an engine outside: noted before it is sent, so that it is not sent twice
+    Column("turn_id", Uuid, primary_key=True),
+    Column("engine", StoredText, primary_key=True),
+    Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False),
+    # by what the engine knows it; none while it is not known whether it came there
+    Column("receipt", StoredText),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime),
+    Index("ix_engine_writes_user", "user_id", "engine"),
+)

@@ -20,7 +20,7 @@ from cozy.errors import StorageError
 from cozy.storage.database import Database, open_database, parse_url
 from cozy.storage.failures import UPGRADE_HINT, storage_error
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in `migrations/`, known without loading Alembic; a test holds it there."""
 
 Direction = Literal["upgrade", "downgrade"]

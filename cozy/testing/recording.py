@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from cozy.adapters.scripted import ENGINE_ERRORS, Fault, Reply, ScriptedCall, ScriptedUsage
-from cozy.errors import EngineError
+from cozy.errors import EngineError, EngineTimeout
 from cozy.ports import Ports
-from cozy.ports.knowledge import Knowledge, Passage
+from cozy.ports.context import Context, Found, Question
+from cozy.ports.knowledge import Passage
 from cozy.ports.llm import (
     LLM,
     Chunk,
@@ -23,12 +24,12 @@ from cozy.ports.llm import (
     TextChunk,
     ToolCallChunk,
 )
-from cozy.ports.memory import Exchange, Memories, MemoryItem
-from cozy.ports.profile import ProfileFact, Profiles
-from cozy.turn import UserId
+from cozy.ports.memory import MemoryItem
+from cozy.ports.profile import ProfileFact
 from cozy.usage import Usage
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -46,12 +47,17 @@ class Given:
         self.asked = True
         try:
             yield
-        except EngineError as error:
-            self.fault = fault_of(error)
-            raise
         except BaseException:  # cancelled: its time was over
             self.fault = Fault(kind="stall")
             raise
+
+    def taken(self, found: Found[T]) -> Sequence[T]:
+        """What a question brought; how it failed is kept."""
+        if isinstance(found.error, EngineTimeout):
+            self.fault = Fault(kind="stall")
+        elif found.error is not None:
+            self.fault = fault_of(found.error)
+        return found.items
 
 
 def fault_of(error: EngineError) -> Fault:
@@ -134,9 +140,7 @@ class Recorder:
         return replace(
             ports,
             llm=_HeardLLM(ports.llm, self),
-            knowledge=_HeardKnowledge(ports.knowledge, self),
-            profiles=_HeardProfiles(ports.profiles, self),
-            memories=_HeardMemories(ports.memories, self),
+            context=_HeardContext(ports.context, self),
         )
 
 
@@ -170,65 +174,27 @@ async def _kept(chunks: AsyncIterator[Chunk], answer: Answer) -> AsyncGenerator[
 
 
 @dataclass(frozen=True, slots=True)
-class _HeardKnowledge:
-    inner: Knowledge
+class _HeardContext:
+    inner: Context
     recorder: Recorder
 
-    async def search(
-        self, query: str, *, user_id: UserId, datasets: Sequence[str], top_k: int
-    ) -> Sequence[Passage]:
+    async def knowledge(self, question: Question) -> Found[Passage]:
         given = self.recorder.knowledge
         with given.asking():
-            found = await self.inner.search(query, user_id=user_id, datasets=datasets, top_k=top_k)
-        given.passages += found
+            found = await self.inner.knowledge(question)
+        given.passages += given.taken(found)
         return found
 
-
-@dataclass(frozen=True, slots=True)
-class _HeardProfiles:
-    inner: Profiles
-    recorder: Recorder
-
-    async def facts(self, user_id: UserId, *, max_tokens: int | None = None) -> Sequence[ProfileFact]:
+    async def profile(self, question: Question) -> Found[ProfileFact]:
         given = self.recorder.profile
         with given.asking():
-            found = await self.inner.facts(user_id, max_tokens=max_tokens)
-        given.facts += found
+            found = await self.inner.profile(question)
+        given.facts += given.taken(found)
         return found
 
-    async def learn(self, exchange: Exchange) -> int:
-        return await self.inner.learn(exchange)
-
-    async def edit(self, user_id: UserId, fact_id: str, content: str) -> None:
-        await self.inner.edit(user_id, fact_id, content)
-
-    async def forget(self, user_id: UserId, fact_id: str | None = None) -> int:
-        return await self.inner.forget(user_id, fact_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _HeardMemories:
-    inner: Memories
-    recorder: Recorder
-
-    async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
+    async def memory(self, question: Question) -> Found[MemoryItem]:
         given = self.recorder.memory
         with given.asking():
-            found = await self.inner.search(query, user_id=user_id, top_k=top_k)
-        given.items += found
+            found = await self.inner.memory(question)
+        given.items += given.taken(found)
         return found
-
-    async def learn(self, exchange: Exchange) -> int:
-        return await self.inner.learn(exchange)
-
-    async def add(self, user_id: UserId, text: str) -> MemoryItem:
-        return await self.inner.add(user_id, text)
-
-    async def items(self, user_id: UserId) -> Sequence[MemoryItem]:
-        return await self.inner.items(user_id)
-
-    async def edit(self, user_id: UserId, item_id: str, text: str) -> None:
-        await self.inner.edit(user_id, item_id, text)
-
-    async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
-        return await self.inner.forget(user_id, item_id)

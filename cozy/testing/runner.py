@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 import anyio
 
+from cozy.adapters.engine_context import EngineContext
 from cozy.adapters.extraction import Extractor
 from cozy.adapters.scripted import ScriptedLLM, ScriptError
 from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
@@ -149,12 +150,16 @@ class _Bench:
         learns = fixture.worker == "run"
         self.memories = SqlMemories(database, extractor) if learns and fixture.memory is None else None
         self.profiles = SqlProfiles(database, extractor) if learns and fixture.profile is None else None
+        knowledge = self._knowledge(fixture)
+        profiles = self.profiles or ScriptedProfiles(fixture.profile)
+        memories = self.memories or ScriptedMemories(fixture.memory)
         self.ports = Ports(
             llm=llm,
             tools=case.tools.toolbox,
-            knowledge=self._knowledge(fixture),
-            profiles=self.profiles or ScriptedProfiles(fixture.profile),
-            memories=self.memories or ScriptedMemories(fixture.memory),
+            knowledge=knowledge,
+            profiles=profiles,
+            memories=memories,
+            context=EngineContext.embedded(knowledge, profiles, memories),
             store=FixtureStore(
                 database, Trouble(fixture.store.history), Trouble(fixture.store.save), fixture.summary
             ),

@@ -130,7 +130,9 @@ def hollow(graph: Graph) -> Graph:
 
 def ports() -> Ports:
     instant: Any = Instant()
-    return Ports(instant, instant, instant, instant, instant, instant, EstimatingTokens(), instant, instant)
+    return Ports(
+        instant, instant, instant, instant, instant, instant, instant, EstimatingTokens(), instant, instant
+    )
 
 
 async def a_turn(engine: Engine) -> None:

@@ -11,7 +11,7 @@ import pytest
 from cozy.configuration import load, load_settings
 from cozy.configuration.secrets import masked
 from cozy.errors import ConfigError
-from cozy.settings import DEMO_MODEL, CardSettings, ProviderSettings, Settings
+from cozy.settings import DEMO_MODEL, CardSettings, EngineSettings, ProviderSettings, Settings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -239,7 +239,7 @@ def test_every_key_stands_in_the_file_with_its_default() -> None:
     text = (Path(__file__).parents[2] / "cozy.toml").read_text(encoding="utf-8")
     found = documented(text)
     for name, field in Settings.model_fields.items():
-        if name in ("root", "file", "providers"):
+        if name in ("root", "file", "providers", "engines"):
             continue
         keys = field.annotation.model_fields  # type: ignore[union-attr]
         assert list(found[name]) == list(keys), f"[{name}]"
@@ -249,6 +249,7 @@ def test_every_key_stands_in_the_file_with_its_default() -> None:
             told = list(map(str, default)) if isinstance(default, tuple) else default
             assert written == (str(told) if isinstance(told, Path) else told), f"{name}.{key}"
     assert set(found["providers.house"]) == set(ProviderSettings.model_fields) - {"models"}
+    assert set(found["engines.wiki"]) == set(EngineSettings.model_fields)
     assert set(found["providers.house.models.qwen3"]) == set(CardSettings.model_fields)
 
 

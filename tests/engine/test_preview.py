@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from cozy.adapters.engine_context import EngineContext
 from cozy.adapters.scripted import ScriptedLLM
 from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.app import App, open_app
@@ -17,6 +19,7 @@ from cozy.configuration import load_settings
 from cozy.engine.preview import Preview, identity, previews, welcome
 from cozy.errors import TurnError
 from cozy.ports import Ports
+from cozy.ports.context import Context
 from cozy.turn import Turn
 
 ROUTER = """\
@@ -68,6 +71,11 @@ voice:
 """
 
 
+def engines(knowledge: Mapping[str, Any]) -> Context:
+    """Engines of a script: these passages, and nothing of the user."""
+    return EngineContext.embedded(ScriptedKnowledge(knowledge), ScriptedProfiles({}), ScriptedMemories({}))
+
+
 class Room:
     """An installation with engines that a test has scripted, and a model that nobody may ask."""
 
@@ -77,9 +85,7 @@ class Room:
         self.ports: Ports = replace(
             app.engine.ports,
             llm=self.llm,
-            knowledge=ScriptedKnowledge({"passages": [{"text": "多喝水", "source": "a.md"}]}),
-            profiles=ScriptedProfiles({}),
-            memories=ScriptedMemories({}),
+            context=engines({"passages": [{"text": "多喝水", "source": "a.md"}]}),
         )
 
     async def see(self, personality: str, text: str = "你好", **facts: object) -> list[Preview]:
@@ -152,7 +158,7 @@ async def test_a_last_message_of_a_stage_is_shown_once_it_is_known(room: Room) -
 
 async def test_what_degrades_is_told_and_left_out(room: Room) -> None:
     room.ports = replace(
-        room.ports, knowledge=ScriptedKnowledge({"fault": {"kind": "EngineUnavailable", "message": "away"}})
+        room.ports, context=engines({"fault": {"kind": "EngineUnavailable", "message": "away"}})
     )
     (preview,) = await room.see("plain")
     assert [(d.stage, d.code) for d in preview.degraded] == [("knowledge", "ENGINE_UNAVAILABLE")]
@@ -162,7 +168,7 @@ async def test_what_degrades_is_told_and_left_out(room: Room) -> None:
 async def test_a_stage_s_own_timeout_holds(tmp_path: Path) -> None:
     hasty = PLAIN.replace("id: plain", "id: hasty") + "stages:\n  knowledge:\n    timeout: 20ms\n"
     async with room_in(tmp_path, hasty=hasty) as room:
-        room.ports = replace(room.ports, knowledge=ScriptedKnowledge({"fault": {"kind": "stall"}}))
+        room.ports = replace(room.ports, context=engines({"fault": {"kind": "stall"}}))
         (preview,) = await room.see("hasty")
     assert [(d.stage, d.code) for d in preview.degraded] == [("knowledge", "ENGINE_TIMEOUT")]
 
@@ -170,7 +176,7 @@ async def test_a_stage_s_own_timeout_holds(tmp_path: Path) -> None:
 async def test_a_stage_that_fails_fails_the_preview(tmp_path: Path) -> None:
     strict = PLAIN.replace("id: plain", "id: strict") + "stages:\n  knowledge:\n    on_error: fail\n"
     async with room_in(tmp_path, strict=strict) as room:
-        room.ports = replace(room.ports, knowledge=ScriptedKnowledge({"fault": {"kind": "EngineTimeout"}}))
+        room.ports = replace(room.ports, context=engines({"fault": {"kind": "EngineTimeout"}}))
         with pytest.raises(TurnError, match="knowledge") as caught:
             await room.see("strict")
     assert caught.value.details == {"code": "ENGINE_TIMEOUT", "stage": "knowledge"}

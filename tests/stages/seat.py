@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import anyio
+
+from cozy.adapters.engine_context import EngineContext
 from cozy.errors import CozyError, EngineError, StorageError
 from cozy.events import Event, StageDegraded, TextDelta
 from cozy.ports import Ports
+from cozy.ports.context import EngineRecord
 from cozy.ports.effects import Effect
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.operations import AuditEvent
@@ -90,9 +94,11 @@ class Window:
 
 def ports(**given: Any) -> Ports:
     """Ports of which only the given ones, counting and what keeps records are there."""
-    names = ("llm", "tools", "knowledge", "profiles", "memories", "store")
+    engines = ("knowledge", "profiles", "memories")
+    names = ("llm", "tools", *engines, "store")
     nobody: Any = None
-    there = {"tokens": Characters(), "effects": Known(), "audit": Trail()}
+    context = EngineContext.embedded(*(given.get(name, nobody) for name in engines))
+    there = {"context": context, "tokens": Characters(), "effects": Known(), "audit": Trail()}
     return Ports(**dict.fromkeys(names, nobody) | there | given)
 
 
@@ -140,6 +146,7 @@ class Seat:
     requests: list[tuple[LLMRequest, Usage]] = field(default_factory=list[tuple[LLMRequest, Usage]])
     calls: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     engine_errors: list[EngineError] = field(default_factory=list[EngineError])
+    engine_records: list[EngineRecord] = field(default_factory=list[EngineRecord])
 
     @property
     def variables(self) -> Mapping[str, Any]:
@@ -182,6 +189,13 @@ class Seat:
 
     def called(self, tool: str, outcome: str) -> None:
         self.calls.append((tool, outcome))
+
+    @property
+    def context_began(self) -> float:
+        return anyio.current_time()
+
+    def engine_answered(self, record: EngineRecord) -> None:
+        self.engine_records.append(record)
 
     def engine_failed(self, error: EngineError) -> None:
         self.engine_errors.append(error)

@@ -14,7 +14,8 @@ from typing import Any
 import anyio
 import pytest
 
-from cozy.adapters.scripted_engines import ScriptedKnowledge
+from cozy.adapters.engine_context import EngineContext
+from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.app import App, open_app
 from cozy.cli.chat import installation
 from cozy.configuration import load_settings
@@ -128,7 +129,8 @@ async def test_the_turns_after_a_failed_one_are_said_all_the_same(tmp_path: Path
 async def test_what_degraded_is_a_warning(tmp_path: Path) -> None:
     async with ends(tmp_path) as found:
         away = ScriptedKnowledge({"fault": {"kind": "EngineUnavailable", "message": "the shelf is empty"}})
-        found.app.engine.ports = replace(found.app.engine.ports, knowledge=away)
+        context = EngineContext.embedded(away, ScriptedProfiles(), ScriptedMemories())
+        found.app.engine.ports = replace(found.app.engine.ports, context=context)
         assert await found.say("hello") == 0
     assert found.err == ["warning: without knowledge: knowledge: the shelf is empty (ENGINE_UNAVAILABLE)\n"]
 
