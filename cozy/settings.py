@@ -295,10 +295,20 @@ class ContextSettings(Part):
     """For how long at most."""
 
 
+EngineBrand = Literal["cognee", "memobase", "mem0", "mem0_platform"]
+BRINGS: Mapping[EngineBrand, Literal["knowledge", "profile", "memory"]] = {
+    "cognee": "knowledge",
+    "memobase": "profile",
+    "mem0": "memory",
+    "mem0_platform": "memory",
+}
+"""What an engine of each kind is for."""
+
+
 class EngineSettings(Part):
     """A service for knowledge (`cognee`), profile (`memobase`) or memory (`mem0`, `mem0_platform`)."""
 
-    kind: Literal["cognee", "memobase", "mem0", "mem0_platform"]
+    kind: EngineBrand
     """What it is: it decides what it can bring."""
     url: str = ""
     """Without the API's own path, as `http://127.0.0.1:8019`; empty: where the kind is by default."""
