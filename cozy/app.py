@@ -32,11 +32,12 @@ from cozy.ports.memory import Memories
 from cozy.ports.profile import Profiles
 from cozy.ports.store import Outbox, Store
 from cozy.ports.tools import Toolbox
-from cozy.settings import ProviderSettings, Settings, shipped
+from cozy.settings import ProviderSettings, RedisSettings, Settings, shipped
 
 if TYPE_CHECKING:
     from cozy.adapters.model_servers import OpenAIServer
     from cozy.adapters.openai_clients import OpenAIClients
+    from cozy.adapters.shared_redis import SharedRedis
     from cozy.adapters.token_counter import TikTokenCounter
     from cozy.storage.database import Database
 
@@ -58,6 +59,8 @@ class App:
     tools: Toolbox
     worker: Worker
     models: ModelLoader
+    redis: SharedRedis | None
+    """What processes share beside the database, where it is configured."""
 
     async def reload(self) -> CheckResult:
         """Read every personality again. With errors the old ones stay; otherwise all are swapped at once,
@@ -222,6 +225,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
     if result.errors:
         raise PersonalityError(result.text(), hint="mend these, then run `cozy check`")
     async with AsyncExitStack() as stack:
+        redis = await _redis(settings.redis, stack)
         clients = await stack.enter_async_context(openai_clients())
         providers = providers_of(settings, clients)
         llm = LLMRouter(providers)
@@ -264,9 +268,19 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
                     tools,
                     worker,
                     models,
+                    redis,
                 )
             worker.leave()
             tasks.cancel_scope.deadline = anyio.current_time() + DRAIN_S
+
+
+async def _redis(settings: RedisSettings, stack: AsyncExitStack) -> SharedRedis | None:
+    if not settings.url:
+        return None
+    from cozy.adapters.redis_client import open_redis
+    from cozy.adapters.shared_redis import SharedRedis
+
+    return SharedRedis(await stack.enter_async_context(open_redis(settings.url)), settings.prefix)
 
 
 @dataclass(frozen=True, slots=True)

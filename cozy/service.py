@@ -45,7 +45,7 @@ async def open_service(
     before = await anyio.to_thread.run_sync(stamps, folders)
     async with AsyncExitStack() as stack:
         app = await stack.enter_async_context(open_app(settings))
-        limits, checks = await _limits(settings, stack)
+        limits, checks = _limits(app)
         identity: IdentityAdmin = await stack.enter_async_context(
             open_identity(app.database, settings.auth, limits, redis=settings.redis, passwords=passwords)
         )
@@ -97,16 +97,13 @@ async def _realtime(
     return OpenAIRealtime(server_of("openai", provider, environ), clients)
 
 
-async def _limits(settings: Settings, stack: AsyncExitStack) -> tuple[RateLimiter, list[HealthCheck]]:
+def _limits(app: App) -> tuple[RateLimiter, list[HealthCheck]]:
     """Who counts requests: Redis where there is one, else this process."""
-    if not settings.redis.url:
+    if app.redis is None:
         return MemoryLimits(), []
-    from cozy.adapters.redis_client import open_redis
     from cozy.adapters.redis_limits import RedisLimits
 
-    client = await stack.enter_async_context(open_redis(settings.redis.url))
-    limits = RedisLimits(client, settings.redis.prefix)
-    return limits, [redis_check(client, limits)]
+    return RedisLimits(app.redis), [redis_check(app.redis)]
 
 
 def _models(app: App) -> list[HealthCheck]:

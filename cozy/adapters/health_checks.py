@@ -18,9 +18,7 @@ from cozy.ports.operations import DependencyHealth, HealthCheck, ReloadState
 from cozy.storage.database import Database
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-    from cozy.adapters.redis_limits import RedisLimits
+    from cozy.adapters.shared_redis import SharedRedis
 
 PATIENCE_S = 2.0
 FRESH_S = 10.0
@@ -42,14 +40,14 @@ def database_check(database: Database) -> HealthCheck:
     return _check("database", probe)
 
 
-def redis_check(client: Redis, limits: RedisLimits) -> HealthCheck:
+def redis_check(redis: SharedRedis) -> HealthCheck:
     """Whether Redis answers; Cozy does without it."""
 
-    untyped: Any = client
+    untyped: Any = redis.client
 
     async def probe() -> str:
         await untyped.ping()
-        return "requests are counted by each process for itself" if limits.degraded else ""
+        return "this process counts and caches for itself" if redis.degraded else ""
 
     return _check("redis", probe, vital=False)
 

@@ -18,6 +18,7 @@ from cozy.adapters.health_checks import (
 )
 from cozy.adapters.redis_client import open_redis
 from cozy.adapters.redis_limits import RedisLimits
+from cozy.adapters.shared_redis import SharedRedis
 from cozy.ports.limits import Rate
 from cozy.ports.operations import DependencyHealth, Reload, ReloadState
 from cozy.storage.database import Database, open_database
@@ -43,8 +44,8 @@ async def test_a_database_that_has_gone_is_down(sqlite_url: str) -> None:
 async def test_redis_away_degrades_and_never_takes_the_service_down(tmp_path: Path) -> None:
     with own_redis(tmp_path) as server:
         async with open_redis(server.url) as client:
-            limits = RedisLimits(client, "cozy", clock=lambda: 0.0)
-            check = redis_check(client, limits)
+            redis = SharedRedis(client, "cozy", clock=lambda: 0.0)
+            limits, check = RedisLimits(redis), redis_check(redis)
             assert (await check()).condition == "ok"
             server.stop()
             gone = await check()
@@ -55,7 +56,7 @@ async def test_redis_away_degrades_and_never_takes_the_service_down(tmp_path: Pa
             health = await check()
             assert (health.condition, health.reason) == (
                 "degraded",
-                "requests are counted by each process for itself",
+                "this process counts and caches for itself",
             )
 
 
@@ -64,7 +65,7 @@ async def test_one_that_hangs_is_down_after_two_seconds(tmp_path: Path) -> None:
         async with open_redis(server.url) as client:
             server.hang()
             began = anyio.current_time()
-            health = await redis_check(client, RedisLimits(client, "cozy"))()
+            health = await redis_check(SharedRedis(client, "cozy"))()
             assert health.condition == "down"
             assert anyio.current_time() - began < PATIENCE_S + 1
             server.wake()

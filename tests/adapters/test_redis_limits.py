@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from cozy.adapters.redis_client import open_redis
-from cozy.adapters.redis_limits import PATIENCE_S, RedisLimits
+from cozy.adapters.redis_limits import RedisLimits
+from cozy.adapters.shared_redis import PATIENCE_S, SharedRedis
 from cozy.ports.limits import Rate
 from tests.redis_server import RedisServer, own_redis
 
@@ -27,8 +28,13 @@ async def client(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def limits(client: Redis, redis_prefix: str) -> RedisLimits:
-    return RedisLimits(client, redis_prefix)
+def redis(client: Redis, redis_prefix: str) -> SharedRedis:
+    return SharedRedis(client, redis_prefix)
+
+
+@pytest.fixture
+def limits(redis: SharedRedis) -> RedisLimits:
+    return RedisLimits(redis)
 
 
 @pytest.fixture
@@ -45,14 +51,14 @@ class Clock:
         return self.now
 
 
-async def test_the_burst_may_be_taken_at_once(limits: RedisLimits) -> None:
+async def test_the_burst_may_be_taken_at_once(limits: RedisLimits, redis: SharedRedis) -> None:
     taken = [await limits.take("ada", RATE) for _ in range(5)]
     assert [a.allowed for a in taken] == [True, True, True, False, False]
     assert [a.remaining for a in taken] == [2, 1, 0, 0, 0]
     assert taken[2].reset_s == pytest.approx(3 * 3600, abs=30)
     assert taken[3].retry_after_s == pytest.approx(3600, abs=30)
     assert (await limits.take("bob", RATE)).remaining == 2
-    assert not limits.degraded
+    assert not redis.degraded
 
 
 async def test_it_refills_by_the_server_s_clock(limits: RedisLimits) -> None:
@@ -97,7 +103,7 @@ async def test_a_clock_that_was_set_back_locks_nobody_out(
 def _take_many(url: str, prefix: str) -> int:
     async def work() -> int:
         async with open_redis(url) as client:
-            limits = RedisLimits(client, prefix)
+            limits = RedisLimits(SharedRedis(client, prefix))
             return sum([(await limits.take("ada", Rate(1, 3600, 100))).allowed for _ in range(60)])
 
     return anyio.run(work)
@@ -112,35 +118,37 @@ def test_processes_share_a_bucket_to_the_last_drop(redis_url: str, redis_prefix:
 async def test_away_and_back(own: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     async with open_redis(own.url) as client:
-        limits = RedisLimits(client, "cozy", clock=clock)
+        redis = SharedRedis(client, "cozy", clock=clock)
+        limits = RedisLimits(redis)
         assert (await limits.take("ada", RATE)).remaining == 2
 
         own.stop()
         caplog.set_level(logging.INFO)
         answers = [await limits.take("ada", RATE) for _ in range(4)]
         assert [a.allowed for a in answers] == [True, True, True, False], "it counts for itself"
-        assert limits.degraded
+        assert redis.degraded
         for pause_s in (1, 2, 4, 8, 16, 30, 30):  # it asks again, ever more seldom
             clock.now += pause_s - 0.01
             await limits.take("ada", RATE)
-            assert clock.now + 0.009 < limits._ask_again_at, "not yet"
+            assert clock.now + 0.009 < redis._ask_again_at, "not yet"
             clock.now += 0.01
             await limits.take("ada", RATE)
-        assert limits.degraded
+        assert redis.degraded
 
         own.start()
         clock.now += 30
         assert (await limits.take("ada", RATE)).remaining == 2, "the server knows nothing of before"
-        assert not limits.degraded
+        assert not redis.degraded
         assert [(await limits.take("ada", RATE)).remaining for _ in range(2)] == [1, 0]
-    told = [r.message for r in caplog.records if r.name == "cozy.limits"]
-    assert told == ["redis does not answer: this process counts requests for itself", "redis answers again"]
+    told = [r.message for r in caplog.records if r.name == "cozy.redis"]
+    assert told == ["redis does not answer: this process counts and caches for itself", "redis answers again"]
 
 
 async def test_one_that_hangs_holds_nobody_up(own: RedisServer) -> None:
     clock = Clock()
     async with open_redis(own.url) as client:
-        limits = RedisLimits(client, "cozy", clock=clock)
+        redis = SharedRedis(client, "cozy", clock=clock)
+        limits = RedisLimits(redis)
         await limits.take("ada", RATE)
         own.hang()
         began = anyio.current_time()
@@ -155,13 +163,14 @@ async def test_one_that_hangs_holds_nobody_up(own: RedisServer) -> None:
         own.wake()
         clock.now += 1
         await limits.take("ada", RATE)
-        assert not limits.degraded
+        assert not redis.degraded
 
 
 async def test_a_server_that_does_not_know_scripts_any_more_is_told_again(own: RedisServer) -> None:
     async with open_redis(own.url) as client:
-        limits = RedisLimits(client, "cozy")
+        redis = SharedRedis(client, "cozy")
+        limits = RedisLimits(redis)
         await limits.take("ada", RATE)
         await client.script_flush()
         assert (await limits.take("ada", RATE)).remaining == 1
-        assert not limits.degraded
+        assert not redis.degraded
