@@ -17,6 +17,7 @@ CozyError
 │   ├── EngineRateLimited      it asks us to slow down
 │   ├── EngineInvalidRequest   it refused this request; another try would be refused too
 │   └── EngineUnavailable      it is away, or answered nonsense
+│       └── EngineCircuitOpen      it has failed so often that it is left alone for a while
 ├── ToolError              a tool cannot be called, or failed
 ├── StorageError           the database failed
 ├── InvalidRequest         a request cannot be read, or asks for what cannot be
@@ -187,6 +188,14 @@ class EngineInvalidRequest(EngineError):
 class EngineUnavailable(EngineError):
     code = "ENGINE_UNAVAILABLE"
     retryable = True
+
+
+class EngineCircuitOpen(EngineUnavailable):
+    code = "ENGINE_CIRCUIT_OPEN"
+    retryable = False
+
+    def __init__(self, engine: str, open_s: float) -> None:
+        super().__init__(engine, "has failed too often and is left alone for a while", retry_after_s=open_s)
 
 
 class ToolError(CozyError):

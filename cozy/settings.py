@@ -276,8 +276,8 @@ class ContextSettings(Part):
     """The engine of personalities that name none: `embedded`, or one of `[engines]`."""
     timeout_s: float = Field(default=2.0, gt=0, le=60)
     """How long a turn waits for all its engines together; a stage's own `timeout` may be shorter."""
-    cache_entries: int = Field(default=10_000, ge=0, le=1_000_000)
-    """Answers of engines that one process keeps; 0: none are kept, in Redis neither."""
+    cache_bytes: int = Field(default=32_000_000, ge=0)
+    """How much of what engines outside have answered one process keeps; 0: nothing, in Redis neither."""
     knowledge_ttl_s: float = Field(default=300, gt=0, le=86_400)
     """How long an answer about documents is good."""
     profile_ttl_s: float = Field(default=300, gt=0, le=86_400)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import SystemRandom
 from time import monotonic
-from typing import Literal
 
-State = Literal["closed", "open", "half_open"]
+from cozy.ports.operations import BreakerState
 
 BUCKETS = 10
 """Parts of the window that are forgotten one by one."""
@@ -50,7 +49,7 @@ class Breaker:
         self._rules = rules
         self._clock = clock
         self._jitter = jitter
-        self._state: State = "closed"
+        self._state: BreakerState = "closed"
         self._era = 0
         self._opened = 0
         """How often in a row, without a success between."""
@@ -59,7 +58,7 @@ class Breaker:
         """When each began, successes, failures."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         return self._state
 
     @property
@@ -106,13 +105,15 @@ class Breaker:
 
     def _open(self, retry_after_s: float | None) -> None:
         rules = self._rules
-        pause_s = min(rules.open_s * 2.0**self._opened, rules.longest_s) * self._jitter()
-        self._opened = min(self._opened + 1, 32)
-        asked_s = min(retry_after_s or 0.0, rules.longest_s)
-        self._open_until = self._clock() + max(pause_s, asked_s)
+        if retry_after_s is not None:
+            pause_s = min(retry_after_s, rules.longest_s)
+        else:
+            pause_s = min(rules.open_s * 2.0**self._opened, rules.longest_s) * self._jitter()
+            self._opened = min(self._opened + 1, 32)
+        self._open_until = self._clock() + pause_s
         self._become("open")
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: BreakerState) -> None:
         self._state = state
         self._era += 1
 

@@ -1,76 +1,103 @@
-"""The engines of an installation, as turns ask them."""
+"""The engines of an installation, as turns ask them: each behind its guard, what is kept of it before it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import anyio
+from pydantic import TypeAdapter
 
+from cozy.adapters.breaker import Breaker, BreakerRules
 from cozy.adapters.guard import Guard
-from cozy.ports.context import EMBEDDED, Found, Question
-from cozy.ports.knowledge import Knowledge, Passage
-from cozy.ports.memory import Memories, MemoryItem
-from cozy.ports.profile import ProfileFact, Profiles
+from cozy.adapters.guarded_engines import GuardedKnowledge, GuardedMemories, GuardedProfiles
+from cozy.adapters.lookups import Asked, Lookups
+from cozy.ports.context import EMBEDDED, EngineKind, Found, Question
+from cozy.ports.knowledge import Passage
+from cozy.ports.memory import MemoryItem
+from cozy.ports.profile import ProfileFact
 
-MARGIN, LONGEST_MARGIN_S = 0.05, 0.02
-"""Kept of a stage's time, so that a late engine is noticed here, where there may be an old answer."""
+TIMEOUT_S = 5.0
+"""For one call of an embedded engine."""
+
+PASSAGES = TypeAdapter(list[Passage])
+FACTS = TypeAdapter(list[ProfileFact])
+ITEMS = TypeAdapter(list[MemoryItem])
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """Fills `Context` with the engines of these names, each behind its guard."""
+    """Fills `Context` with the engines of these names."""
 
-    knowledges: Mapping[str, tuple[Knowledge, Guard]]
-    profiles: Mapping[str, tuple[Profiles, Guard]]
-    memories: Mapping[str, tuple[Memories, Guard]]
-    timeout_s: float = field(default=5.0)
+    knowledges: Mapping[str, GuardedKnowledge]
+    profiles: Mapping[str, GuardedProfiles]
+    memories: Mapping[str, GuardedMemories]
+    timeout_s: float = 2.0
     """For all that a turn asks, together."""
 
     @staticmethod
-    def embedded(knowledge: Knowledge, profiles: Profiles, memories: Memories) -> EngineContext:
-        """Of one engine each."""
+    def embedded(knowledge: Any, profiles: Any, memories: Any, timeout_s: float = 60.0) -> EngineContext:
+        """Of one engine each (`Knowledge`, `Profiles`, `Memories`), whose answers are not kept."""
         return EngineContext(
-            {EMBEDDED: (knowledge, Guard("knowledge", EMBEDDED))},
-            {EMBEDDED: (profiles, Guard("profile", EMBEDDED))},
-            {EMBEDDED: (memories, Guard("memory", EMBEDDED))},
+            {EMBEDDED: GuardedKnowledge(knowledge, Lookups(guard("knowledge"), PASSAGES))},
+            {EMBEDDED: GuardedProfiles(profiles, Lookups(guard("profile"), FACTS))},
+            {EMBEDDED: GuardedMemories(memories, Lookups(guard("memory"), ITEMS))},
+            timeout_s,
         )
 
+    @property
+    def guards(self) -> Sequence[Guard]:
+        return [
+            each.lookups.guard
+            for engines in (self.knowledges, self.profiles, self.memories)
+            for each in engines.values()
+        ]
+
     async def knowledge(self, question: Question) -> Found[Passage]:
-        engine, guard = self.knowledges[question.engine]
+        guarded, q = self.knowledges[question.engine], question
 
-        async def search() -> list[Passage]:
-            found = await engine.search(
-                question.query,
-                user_id=question.user_id,
-                datasets=question.datasets,
-                top_k=question.top_k,
-            )
-            return list(found)
+        def load() -> Awaitable[Sequence[Passage]]:
+            return guarded.engine.search(q.query, user_id=q.user_id, datasets=q.datasets, top_k=q.top_k)
 
-        return await guard.ask(search, until=self._until(question))
+        parts = [q.query, q.top_k, sorted(q.datasets)]
+        return await self._ask(guarded.lookups, q, load, parts)
 
     async def profile(self, question: Question) -> Found[ProfileFact]:
-        engine, guard = self.profiles[question.engine]
+        guarded, q = self.profiles[question.engine], question
 
-        async def facts() -> list[ProfileFact]:
-            return list(await engine.facts(question.user_id, max_tokens=question.max_tokens))
+        def load() -> Awaitable[Sequence[ProfileFact]]:
+            return guarded.engine.facts(q.user_id, max_tokens=q.max_tokens)
 
-        return await guard.ask(facts, until=self._until(question))
+        return await self._ask(guarded.lookups, q, load, [q.max_tokens])
 
     async def memory(self, question: Question) -> Found[MemoryItem]:
-        engine, guard = self.memories[question.engine]
+        guarded, q = self.memories[question.engine], question
 
-        async def search() -> list[MemoryItem]:
-            found = await engine.search(question.query, user_id=question.user_id, top_k=question.top_k)
-            return list(found)
+        def load() -> Awaitable[Sequence[MemoryItem]]:
+            return guarded.engine.search(q.query, user_id=q.user_id, top_k=q.top_k)
 
-        return await guard.ask(search, until=self._until(question))
+        return await self._ask(guarded.lookups, q, load, [q.query, q.top_k], kin=[q.top_k])
+
+    async def _ask(
+        self,
+        lookups: Lookups[T],
+        question: Question,
+        load: Callable[[], Awaitable[Sequence[T]]],
+        parts: Sequence[Any],
+        kin: Sequence[Any] | None = None,
+    ) -> Found[T]:
+        asked = Asked(question.user_id, parts, load, question.stale_s, question.prefetch, kin)
+        return await lookups.ask(asked, until=self._until(question))
 
     def _until(self, question: Question) -> float:
         """The moment by which an answer is wanted, by anyio's clock."""
         now = anyio.current_time()
         began = now if question.began is None else question.began
-        end = anyio.current_effective_deadline()
-        margin = min(max(end - now, 0.0) * MARGIN, LONGEST_MARGIN_S)
-        return min(began + self.timeout_s, end - margin)
+        return min(began + self.timeout_s, question.until)
+
+
+def guard(kind: EngineKind, name: str = EMBEDDED, timeout_s: float = TIMEOUT_S) -> Guard:
+    return Guard(kind, name, Breaker(BreakerRules()), timeout_s=timeout_s)

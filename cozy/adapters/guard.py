@@ -1,49 +1,141 @@
-"""What stands around every engine of the personal context: its deadline, and how each question went."""
+"""What stands around every engine of the personal context: its breaker, its deadlines, how it does.
+
+Whatever an engine does wrong comes out as an EngineError, of a class that says whether another try may help.
+docs/reference/engines.md has the table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
 
-from cozy.errors import EngineError, EngineTimeout
-from cozy.ports.context import EMBEDDED, EngineKind, EngineRecord, Found
+from cozy.adapters.breaker import Breaker, Ticket
+from cozy.errors import (
+    CozyError,
+    EngineCircuitOpen,
+    EngineError,
+    EngineInvalidRequest,
+    EngineTimeout,
+    EngineUnavailable,
+)
+from cozy.ports.context import EMBEDDED, EngineKind
+from cozy.ports.operations import BreakerState
 
 T = TypeVar("T")
+Listener = Callable[[str, str, BreakerState], object]
+"""Told of an engine, its name and the state that its breaker now has."""
+
+_log = logging.getLogger("cozy.engines")
+
+
+class Attempt:
+    """One call of an engine under way. Its outcome counts once: the first that is told."""
+
+    def __init__(self, guard: Guard, ticket: Ticket) -> None:
+        self._guard, self._ticket = guard, ticket
+        self._told = False
+
+    def late(self) -> None:
+        """Somebody has waited for it in vain, whatever comes of it."""
+        self.ended(EngineTimeout(self._guard.label, "did not answer in time"))
+
+    def ended(self, error: EngineError | None) -> None:
+        if not self._told:
+            self._told = True
+            self._guard.note(self._ticket, error)
+
+    def cancelled(self) -> None:
+        if not self._told:
+            self._told = True
+            self._guard.breaker.cancelled(self._ticket)
 
 
 class Guard:
-    """Around one engine. Whoever asks is answered in time, and never with an exception."""
+    """Around one engine: lets calls through while it answers, and leaves it alone while it does not."""
 
-    def __init__(self, kind: EngineKind, name: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, kind: EngineKind, name: str, breaker: Breaker, *, timeout_s: float) -> None:
         self.kind: EngineKind = kind
         self.name = name
-        self._label = kind if name == EMBEDDED else name
-        self._timeout_s = timeout_s
+        """In the configuration."""
+        self.label = kind if name == EMBEDDED else name
+        """In errors."""
+        self.breaker = breaker
+        self.timeout_s = timeout_s
+        """For one call."""
+        self.last_failure = ""
+        """Why it was left alone last; for operators."""
+        self._listeners: list[Listener] = []
 
-    async def ask(self, load: Callable[[], Awaitable[Sequence[T]]], *, until: float) -> Found[T]:
-        """What `load` gives, asked until the moment `until` of anyio's clock at most."""
-        began = perf_counter()
-        error: EngineError | None = None
-        items: Sequence[T] = ()
-        deadline = min(until, anyio.current_time() + self._timeout_s)
+    def watch(self, listener: Listener) -> None:
+        """Have it told of the breaker's state, now and whenever it changes."""
+        self._listeners.append(listener)
+        listener(self.kind, self.name, self.breaker.state)
+
+    @contextmanager
+    def attempt(self, *, patient: bool = False) -> Generator[Attempt]:
+        """A call of the engine. Raises EngineCircuitOpen where it is left alone; a bug in it comes out as
+        EngineUnavailable, an error of ours as it is.
+
+        `patient`: it may take long, so that it does not count against the engine when it takes longer.
+        """
+        before = self.breaker.state
+        ticket = self.breaker.enter()
+        if ticket is None:
+            wait_s = max(self.breaker.open_s, 0.1)
+            raise EngineCircuitOpen(self.label, wait_s)
+        if self.breaker.state != before:
+            self._tell()
+        attempt = Attempt(self, ticket)
         try:
-            with anyio.CancelScope(deadline=deadline) as scope:
-                items = await load()
-            if scope.cancelled_caught:
-                error = EngineTimeout(self._label, "did not answer in time")
-        except EngineError as failure:
-            error = failure
-        seconds = perf_counter() - began
-        outcome = error.code if error else ("ok" if items else "empty")
-        record = EngineRecord(
-            self.kind,
-            self.name,
-            outcome,
-            seconds,
-            items=len(items),
-            reason=error.message if error else "",
-        )
-        return Found(items, record, error)
+            yield attempt
+        except EngineError as error:
+            if patient and isinstance(error, EngineTimeout):
+                attempt.cancelled()
+            attempt.ended(error)
+            raise
+        except anyio.get_cancelled_exc_class():
+            attempt.cancelled()
+            raise
+        except CozyError:  # not found, say: it has answered
+            attempt.ended(None)
+            raise
+        except Exception as bug:
+            _log.exception("engine failed", extra={"engine": self.kind, "provider": self.name})
+            error = EngineUnavailable(self.label, f"failed with {type(bug).__name__}")
+            attempt.ended(error)
+            raise error from bug
+        else:
+            attempt.ended(None)
+
+    async def in_time(self, work: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
+        """What `work` gives. Raises EngineTimeout."""
+        with anyio.CancelScope(deadline=anyio.current_time() + (timeout_s or self.timeout_s)):
+            return await work()
+        raise EngineTimeout(self.label, "did not answer in time")
+
+    def note(self, ticket: Ticket, error: EngineError | None) -> None:
+        """An outcome. A request that was wrong says that the engine is there."""
+        if error is None or isinstance(error, EngineInvalidRequest):
+            if self.breaker.succeeded(ticket):
+                _log.warning("engine answers again", extra={"engine": self.kind, "provider": self.name})
+                self._tell()
+            return
+        if self.breaker.failed(ticket, retry_after_s=error.retry_after_s):
+            self.last_failure = error.message
+            extra = {
+                "engine": self.kind,
+                "provider": self.name,
+                "code": error.code,
+                "reason": error.message,
+                "seconds": round(self.breaker.open_s, 1),
+            }
+            _log.warning("engine is left alone", extra=extra)
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self.kind, self.name, self.breaker.state)

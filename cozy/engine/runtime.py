@@ -205,7 +205,8 @@ class TurnRun:
                 if not error.retryable or (node.info.speaks and len(self.spoken) > said):
                     raise
                 wait_s = error.retry_after_s or delay_s
-                if anyio.current_time() + wait_s >= anyio.current_effective_deadline():
+                deadline = min(context.deadline, anyio.current_effective_deadline())
+                if anyio.current_time() + wait_s >= deadline:
                     raise
                 context.engine_failed(error)
                 context.note(attempts=attempt + 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from cozy.engine.runtime import TurnRun
 
 
+NET_S = 1.0
+"""How much later a stage that keeps its deadline by itself is cut off."""
+
+
 class Seat:
     """The turn, as one stage sees it."""
 
-    __slots__ = ("_index", "_run", "node", "persona", "ports", "scope", "turn")
+    __slots__ = ("_index", "_run", "deadline", "node", "persona", "ports", "scope", "turn")
 
     def __init__(self, run: TurnRun, index: int, node: NodeInfo) -> None:
         self._run, self._index = run, index
@@ -35,6 +40,8 @@ class Seat:
         self.persona: Persona = run.graph.persona
         self.node: NodeInfo = node
         self.scope: anyio.CancelScope | None = None
+        self.deadline = math.inf
+        """Where the stage keeps it by itself."""
 
     @property
     def variables(self) -> Mapping[str, Any]:
@@ -83,6 +90,12 @@ class Seat:
         if self._run.context_began is None:
             self._run.context_began = anyio.current_time()
         return self._run.context_began
+
+    def own_deadline(self) -> float:
+        if self.scope is not None and self.deadline == math.inf:
+            self.deadline = self.scope.deadline
+            self.scope.deadline += NET_S
+        return self.deadline
 
     def engine_answered(self, record: EngineRecord) -> None:
         self._run.recording.engine_records.append((self._index, record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
@@ -52,6 +53,8 @@ class Question:
     """Ask it again when what the user told has been written, so that the next turn need not wait."""
     began: float | None = None
     """When the turn began to ask its engines, by anyio's clock; None: now."""
+    until: float = math.inf
+    """By when the stage wants an answer, by anyio's clock."""
 
 
 @dataclass(frozen=True, slots=True)

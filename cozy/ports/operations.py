@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 Condition = Literal["ok", "degraded", "down"]
+BreakerState = Literal["closed", "open", "half_open"]
+"""Of a circuit breaker: an engine is asked, left alone, or asked once to see whether it answers again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,15 @@ class DependencyHealth:
     """Where it is not `ok`; no secret and no address with a password stands in it."""
     vital: bool = True
     """Whether the service cannot do without it: only a vital dependency makes the whole `down`."""
+
+
+class Breaks(Protocol):
+    """An engine behind a circuit breaker."""
+
+    def watch(self, listener: Callable[[str, str, BreakerState], object]) -> None:
+        """Have it told of the engine (`memory`), its name in the configuration and the breaker's state, now
+        and whenever that changes."""
+        ...
 
 
 class HealthCheck(Protocol):

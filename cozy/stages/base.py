@@ -281,6 +281,11 @@ class StageContext(Protocol):
         """When the turn began to ask its engines, by anyio's clock: now, the first time."""
         ...
 
+    def own_deadline(self) -> float:
+        """The stage's deadline, by anyio's clock, for a stage that keeps it by itself: so that it can say who
+        was late, and use what it has. From now on the runtime cuts it off a moment later only."""
+        ...
+
     def engine_answered(self, record: EngineRecord) -> None:
         """How a question to an engine of the personal context went, for the trace."""
         ...

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from cozy.ports.context import EngineKind, Found, Question
-from cozy.stages.base import Names, StageContext, StageSettings
+from cozy.stages.base import Duration, Names, StageContext, StageSettings
 from cozy.stages.conversation import NOT_GIVEN, answered
 from cozy.stages.registry import stage
 from cozy.stages.values import ContextPart, Snippet
@@ -31,6 +31,12 @@ class FetchContextSettings(StageSettings):
     """`profile`: about how much of it."""
     datasets: Names = ()
     """`knowledge`: the datasets to search; none named means all."""
+    stale: Duration | None = None
+    """`knowledge`, `profile` and `memory`: an answer of up to this age will do where an engine outside is late or
+    away."""
+    prefetch: bool = False
+    """`profile` and `memory`: ask an engine outside again when what a turn taught it is there, so that the next
+    turn need not wait."""
     min_score: float = Field(default=0.0, ge=0, le=1)
     """`knowledge` and `memory`: leave out what fits less well than this, from 0 to 1."""
 
@@ -117,7 +123,10 @@ class FetchContext:
             engine=ctx.persona.engines.of(kind),
             query=ctx.turn.text,
             top_k=self.settings.top_k,
+            stale_s=self.settings.stale or 0.0,
+            prefetch=self.settings.prefetch,
             began=ctx.context_began,
+            until=ctx.own_deadline(),
             **asked,
         )
 

@@ -84,7 +84,8 @@ engine_generations = Table(
     "engine_generations",
     metadata,
     # goes up with every write: what was kept of an engine's answers before is not used any more
-    Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    # all zeros for what is everybody's
+    Column("user_id", Uuid, primary_key=True),
     Column("engine", StoredText, primary_key=True),
     Column("count", BigInteger, nullable=False),
 )

@@ -20,9 +20,6 @@ def upgrade() -> None:
         sa.Column("engine", sa.Text(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "engine", name=op.f("pk_engine_generations")),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_engine_generations_user_id"), ondelete="CASCADE"
-        ),
     )
     op.create_table(
         "engine_writes",

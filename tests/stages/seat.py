@@ -194,6 +194,9 @@ class Seat:
     def context_began(self) -> float:
         return anyio.current_time()
 
+    def own_deadline(self) -> float:
+        return anyio.current_effective_deadline()
+
     def engine_answered(self, record: EngineRecord) -> None:
         self.engine_records.append(record)
 

@@ -1,0 +1,112 @@
+"""What engines have answered, kept for a while: in this process (L1), and in Redis (L2) if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+from cachetools import LRUCache
+
+from cozy.adapters.shared_redis import RedisAway, SharedRedis
+
+L2_PATIENCE_S = 0.1
+"""How long a question to an engine waits for Redis first."""
+LONGEST_BYTES = 256_000
+"""A longer answer is not kept: it would push out hundreds of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer, and when it was given."""
+
+    payload: bytes
+    at: float
+    """By the wall clock, in seconds: processes of several machines share it."""
+    until: float
+    """Until then it is kept at all."""
+
+
+class AnswerCache:
+    """Bounded by bytes; the least used go first. Keys hold the user, so nobody is given another's answer."""
+
+    def __init__(
+        self, most_bytes: int, redis: SharedRedis | None = None, *, clock: Callable[[], float] = time
+    ) -> None:
+        self._near: LRUCache[str, Kept] = LRUCache(most_bytes, getsizeof=_size)
+        self._redis = redis
+        self.clock = clock
+
+    def near(self, key: str) -> Kept | None:
+        """What this process keeps."""
+        kept = self._near.get(key)
+        if kept is not None and kept.until <= self.clock():
+            self._near.pop(key, None)
+            return None
+        return kept
+
+    async def far(self, keys: Sequence[str]) -> None:
+        """Bring here what other processes keep of these; nothing happens where Redis is away."""
+        if self._redis is None:
+            return
+        untyped: Any = self._redis.client
+        names = [self._name(key) for key in keys]
+        try:
+            found: list[bytes | None] = await self._redis.ask(lambda: untyped.mget(names), L2_PATIENCE_S)
+        except RedisAway:
+            return
+        for key, value in zip(keys, found, strict=True):
+            kept = _read(value) if value is not None else None
+            known = self._near.get(key)
+            if kept is not None and (known is None or known.at < kept.at):
+                self._put(key, kept)
+
+    def keep(self, keys: Sequence[str], payload: bytes, keep_s: float) -> Kept | None:
+        """Under each of the keys, in this process; None: it is too long to be kept."""
+        if len(payload) > LONGEST_BYTES:
+            return None
+        now = self.clock()
+        kept = Kept(payload, now, now + keep_s)
+        for key in keys:
+            self._put(key, kept)
+        return kept
+
+    async def share(self, keys: Sequence[str], kept: Kept) -> None:
+        """With the other processes; nothing happens where Redis is away."""
+        if self._redis is None:
+            return
+        untyped: Any = self._redis.client
+        value = f"{kept.at:.3f} {kept.until:.3f}\n".encode() + kept.payload
+        keep_ms = max(int((kept.until - self.clock()) * 1000), 1)
+
+        async def write() -> None:
+            async with untyped.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.set(self._name(key), value, px=keep_ms)
+                await pipe.execute()
+
+        with suppress(RedisAway):
+            await self._redis.ask(write)
+
+    def _put(self, key: str, kept: Kept) -> None:
+        if _size(kept) <= self._near.maxsize:
+            self._near[key] = kept
+
+    def _name(self, key: str) -> str:
+        return f"{self._redis.prefix if self._redis else ''}:answer:{key}"
+
+
+def _size(kept: Kept) -> int:
+    return len(kept.payload) + 300  # about what key and entry take beside it
+
+
+def _read(value: bytes) -> Kept | None:
+    """None for what somebody else has written there."""
+    head, found, payload = value.partition(b"\n")
+    times = head.split(b" ")
+    try:
+        return Kept(payload, float(times[0]), float(times[1])) if found else None
+    except (ValueError, IndexError):
+        return None
