@@ -32,11 +32,11 @@ class FetchContextSettings(StageSettings):
     datasets: Names = ()
     """`knowledge`: the datasets to search; none named means all."""
     stale: Duration | None = None
-    """`knowledge`, `profile` and `memory`: an answer of up to this age will do where an engine outside is late or
-    away."""
+    """`knowledge`, `profile` and `memory`: where an engine outside is late or away, what it answered up to so
+    long ago will do."""
     prefetch: bool = False
-    """`profile` and `memory`: ask an engine outside again when what a turn taught it is there, so that the next
-    turn need not wait."""
+    """`profile` and `memory`: ask an engine outside again as soon as it has learned of a turn, so that the
+    next one need not wait."""
     min_score: float = Field(default=0.0, ge=0, le=1)
     """`knowledge` and `memory`: leave out what fits less well than this, from 0 to 1."""
 
