@@ -99,6 +99,17 @@ class Metrics:
         self.engine_errors = self._counter(
             "engine_errors", "Failures of engines, made good or not", "engine", "code"
         )
+        self.engine_requests = self._counter(
+            "engine_requests",
+            "Questions to engines of the personal context",
+            "engine",
+            "provider",
+            "outcome",
+            "cache",
+        )
+        self.engine_seconds = self._histogram(
+            "engine_seconds", "How long turns waited for them", "engine", "provider", buckets=_FAST
+        )
 
     def _installation(self) -> None:
         self.jobs = self._counter("jobs", "Attempts at jobs that turns leave", "target", "outcome")
@@ -125,9 +136,9 @@ class Metrics:
         return Gauge(f"cozy_{name}", words, labels, registry=self.registry, multiprocess_mode=several)
 
     def _histogram(
-        self, name: str, words: str, label: str, *, buckets: Sequence[float] = _SECONDS
+        self, name: str, words: str, *labels: str, buckets: Sequence[float] = _SECONDS
     ) -> Histogram:
-        return Histogram(f"cozy_{name}", words, [label], buckets=buckets, registry=self.registry)
+        return Histogram(f"cozy_{name}", words, labels, buckets=buckets, registry=self.registry)
 
     # -- what happens ----------------------------------------------------------------------------------
 
@@ -166,6 +177,10 @@ class Metrics:
             self.tool_calls.labels(called.tool or "other", called.outcome).inc()
         for failure in trace.engine_errors:
             self.engine_errors.labels(failure.engine, failure.code).inc()
+        for _, record in trace.engines:
+            of = record.engine, record.provider
+            self.engine_requests.labels(*of, record.outcome, record.cache or "none").inc()
+            self.engine_seconds.labels(*of).observe(record.seconds)
         for asked in trace.asked:
             self._asked(asked)
 
