@@ -24,7 +24,7 @@ from uuid import UUID
 from cozy.dsl.diagnostics import Diagnostic, visible
 
 LogFormat = Literal["json", "text"]
-Plain = str | int | float | bool | None | list[Any]
+Plain = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 FIELDS = (
     "request_id",
@@ -43,6 +43,7 @@ FIELDS = (
     "code",
     "error",
     "degraded",
+    "engines",
     "seconds",
     "target",
     "attempts",
@@ -57,6 +58,8 @@ FIELDS = (
 )
 """Extra fields that are told, in this order. `reason` is none of them: it may quote an upstream's answer."""
 
+ENGINE_FIELDS = ("stage", "engine", "provider", "outcome", "ms", "cache", "items")
+"""What is told of each of the `engines` that a turn has asked; what is empty is left out."""
 HIDDEN = "…"
 """In place of what is not told."""
 MOST_FRAMES, MOST_ERRORS, MOST_ITEMS = 30, 12, 20
@@ -160,8 +163,13 @@ def _moment(record: logging.LogRecord) -> datetime:
     return datetime.fromtimestamp(record.created, UTC)
 
 
-def _flat(value: Plain) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+def _flat(value: Any) -> str:
+    """`memory:embedded:ok:12.3`, with commas between several."""
+    if isinstance(value, list):
+        return ",".join(map(_flat, cast("list[Any]", value)))
+    return (
+        ":".join(map(str, cast("dict[str, Any]", value).values())) if isinstance(value, dict) else str(value)
+    )
 
 
 # -- the parts of a line -----------------------------------------------------------------------------------
@@ -230,7 +238,7 @@ def _authors(text: str) -> str:
 
 
 def plain(value: object) -> Plain:
-    """A number, an id or several; whatever else is hidden."""
+    """A number, an id, several, or how an engine did; whatever else is hidden."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -244,6 +252,9 @@ def plain(value: object) -> Plain:
         return [plain(item) for item in items[:MOST_ITEMS]]
     if isinstance(value, BaseException):
         return type(value).__name__
+    if isinstance(value, dict):
+        given = cast("dict[str, object]", value)
+        return {name: plain(given[name]) for name in ENGINE_FIELDS if given.get(name) not in (None, "")}
     return HIDDEN
 
 

@@ -60,6 +60,11 @@ class Seat:
         return self._run.degraded
 
     @property
+    def engines(self) -> Sequence[tuple[str, EngineRecord]]:
+        nodes = self._run.graph.nodes
+        return [(nodes[i].id, record) for i, record in self._run.recording.engine_records]
+
+    @property
     def usage(self) -> Usage:
         return sum((asked.usage for asked in self._run.recording.requests), Usage())
 

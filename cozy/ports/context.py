@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from cozy.errors import EngineError
 from cozy.ports.knowledge import Passage
@@ -73,6 +73,17 @@ class EngineRecord:
     items: int = 0
     reason: str = ""
     """What went wrong, in a sentence."""
+
+    def facts(self) -> dict[str, Any]:
+        """All but the reason, which may quote the engine: what is kept and logged, and everybody may know."""
+        return {
+            "engine": self.engine,
+            "provider": self.provider,
+            "outcome": self.outcome,
+            "ms": round(self.seconds * 1000, 2),
+            "cache": self.cache,
+            "items": self.items,
+        }
 
 
 T_co = TypeVar("T_co", covariant=True)

@@ -248,6 +248,11 @@ class StageContext(Protocol):
         ...
 
     @property
+    def engines(self) -> Sequence[tuple[str, EngineRecord]]:
+        """How each question to an engine of the personal context went so far, with the stage that asked."""
+        ...
+
+    @property
     def usage(self) -> Usage:
         """What models have cost so far, hidden stages included."""
         ...

@@ -88,6 +88,7 @@ def _told(reply: Reply, ctx: StageContext) -> dict[str, Any]:
         "degraded": [
             {"stage": d.stage, "code": d.code, "elapsed_ms": round(d.seconds * 1000, 2)} for d in ctx.degraded
         ],
+        "engines": [{"stage": stage, **record.facts()} for stage, record in ctx.engines],
     }
 
 

@@ -164,6 +164,10 @@ class Seat:
         return offer_of(self.persona, self.turn)
 
     @property
+    def engines(self) -> Sequence[tuple[str, EngineRecord]]:
+        return [(self.node.id, record) for record in self.engine_records]
+
+    @property
     def usage(self) -> Usage:
         return sum((usage for _, usage in self.requests), Usage())
 

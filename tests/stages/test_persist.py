@@ -13,6 +13,7 @@ from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
 from cozy.errors import NoAnswer, NotFound
 from cozy.events import StageDegraded
+from cozy.ports.context import EngineRecord
 from cozy.ports.llm import LLMRequest
 from cozy.ports.store import Job
 from cozy.stages.persist import Persist, PersistSettings
@@ -231,10 +232,13 @@ MARK = RequestMark("key", "body")
 
 
 async def test_what_a_client_is_told_is_kept_with_its_request(disk: Disk) -> None:
-    await persist().run(REPLY, disk.seat(request=MARK))
+    here = disk.seat(request=MARK)
+    here.engine_answered(EngineRecord("memory", "mem0", "ENGINE_AUTH", 0.0123, reason="mem0: no such key"))
+    await persist().run(REPLY, here)
     known = await SqlRequests(disk.store.database).find(disk.user, MARK)
     assert known is not None
     assert (known.turn_id, known.session_id, known.state) == (FIRST, disk.session, "complete")
+    asked = {"engine": "memory", "provider": "mem0", "outcome": "ENGINE_AUTH", "ms": 12.3, "cache": ""}
     assert known.reply == {
         "text": "noon",
         "finish_reason": "stop",
@@ -243,6 +247,7 @@ async def test_what_a_client_is_told_is_kept_with_its_request(disk: Disk) -> Non
         "model": "test/big",
         "error": None,
         "degraded": [],
+        "engines": [{"stage": "here", **asked, "items": 0}],
     }
 
 

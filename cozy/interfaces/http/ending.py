@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from cozy.engine.trace import Trace
 from cozy.events import FinishReason, TurnFailed, TurnFinished
-from cozy.interfaces.http.problems import Problem, failed_turn
+from cozy.interfaces.http.problems import Problem, engine_reason, failed_turn
 from cozy.ports.requests import KnownRequest
 from cozy.turn import ToolCall, Turn
 from cozy.usage import Usage
@@ -31,7 +31,7 @@ class Ending:
 def ending_of(event: TurnFinished | TurnFailed, turn: Turn, request_id: str, *, in_full: bool) -> Ending:
     """The end of a turn that ran; `in_full` is whether the client may know how this server fails."""
     trace: Trace = event.trace
-    facts = {**_whose(turn, request_id), **_facts(trace)}
+    facts = {**_whose(turn, request_id), **_facts(trace, in_full=in_full)}
     if isinstance(event, TurnFailed):
         return Ending(
             event.text, "stop", trace.usage, facts=facts, problem=failed_turn(event, in_full=in_full)
@@ -43,6 +43,7 @@ def told_again(known: KnownRequest, turn: Turn, request_id: str) -> Ending:
     """The end of the turn that this request began the first time it came."""
     reply = known.reply or {}
     calls = cast("list[dict[str, str]]", reply.get("tool_calls") or [])
+    engines = cast("list[dict[str, Any]]", reply.get("engines") or [])
     facts: dict[str, Any] = {
         **_whose(turn, request_id),
         "turn_id": str(known.turn_id),
@@ -50,6 +51,7 @@ def told_again(known: KnownRequest, turn: Turn, request_id: str) -> Ending:
         "model": reply.get("model", ""),
         "degraded": bool(reply.get("degraded")),
         "degrade_reasons": reply.get("degraded") or [],
+        "engines": [{**e, "reason": engine_reason(e["outcome"], "", in_full=False)} for e in engines],
         "repeated": True,
     }
     return Ending(
@@ -70,7 +72,7 @@ def _whose(turn: Turn, request_id: str) -> dict[str, Any]:
     }
 
 
-def _facts(trace: Trace) -> dict[str, Any]:
+def _facts(trace: Trace, *, in_full: bool) -> dict[str, Any]:
     """What a turn cost, in numbers: no word of anybody stands in it."""
     degraded = [stage for stage in trace.stages if stage.outcome == "degraded"]
     facts: dict[str, Any] = {
@@ -78,6 +80,10 @@ def _facts(trace: Trace) -> dict[str, Any]:
         "degraded": bool(degraded),
         "degrade_reasons": [
             {"stage": s.id, "code": s.facts.get("code", ""), "elapsed_ms": _ms(s.seconds)} for s in degraded
+        ],
+        "engines": [
+            {"stage": s, **r.facts(), "reason": engine_reason(r.outcome, r.reason, in_full=in_full)}
+            for s, r in trace.engines
         ],
         "total_ms": _ms(trace.wall_s),
         "timings_ms": {s.id: _ms(s.seconds) for s in trace.stages if s.outcome not in ("not run", "skipped")},

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from cozy.errors import CozyError
 from cozy.interfaces.http.problems import Problem
+from cozy.ports.context import EngineRecord
 from cozy.ports.limits import Allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -45,6 +46,8 @@ class Exchange:
     """The one that failed."""
     degraded: tuple[str, ...] = ()
     """Stages that went on without a value."""
+    engines: tuple[tuple[str, EngineRecord], ...] = ()
+    """How each question to an engine of the personal context went, with the stage that asked."""
     code: str | None = None
     """Of the error, where there was one."""
     may_see_inside: bool = False

@@ -137,6 +137,11 @@ def _facts(scope: Scope, exchange: Exchange) -> dict[str, Any]:
             fields[name] = str(value)
     if exchange.degraded:
         fields["degraded"] = list(exchange.degraded)
+    if exchange.engines:
+        fields["engines"] = [{"stage": stage, **record.facts()} for stage, record in exchange.engines]
+        # told only where the log may hold what others say
+        reasons = [f"{stage}: {record.reason}" for stage, record in exchange.engines if record.reason]
+        fields["reason"] = "; ".join(reasons) or None
     return fields
 
 

@@ -61,6 +61,25 @@ class CompletionUsage(Given):
     completion_tokens_details: CompletionDetails
 
 
+class EngineAnswer(Given):
+    """How one of the engines that bring the personal context did."""
+
+    stage: str
+    """That asked it."""
+    engine: Literal["knowledge", "profile", "memory"]
+    provider: str
+    """Its name in the configuration."""
+    outcome: str
+    """`ok`, `empty`, or the code of what went wrong."""
+    ms: float
+    """How long the turn waited."""
+    cache: Literal["", "l1", "l2", "stale"]
+    """Where the answer was kept: in the process, in Redis, or an old one in place of none; empty: nowhere."""
+    items: int
+    reason: str
+    """What went wrong, in a sentence; an admin is told all of it."""
+
+
 class Facts(Given):
     """What Cozy adds to OpenAI's answer; and more of what the turn cost."""
 
@@ -73,6 +92,8 @@ class Facts(Given):
     degraded: bool
     """Something was left out, so that there is an answer."""
     degrade_reasons: list[dict[str, Any]]
+    engines: list[EngineAnswer]
+    """How each question to an engine of the personal context went."""
 
 
 class Completion(Given):

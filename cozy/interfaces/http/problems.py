@@ -52,6 +52,15 @@ _OUTSIDE: Mapping[str, str] = {
     "TURN_TEMPLATE_FAILED": "the personality has an error in its prompt",
 }
 """Code → what everybody may know of it."""
+_ENGINE_OUTSIDE: Mapping[str, str] = {
+    "ENGINE_INIT": "it is not set up on this server",
+    "ENGINE_AUTH": "it does not let this server in",
+    "ENGINE_RATE_LIMITED": "it is busy",
+    "ENGINE_TIMEOUT": "it did not answer in time",
+    "ENGINE_UNAVAILABLE": "it cannot be reached, or failed",
+    "ENGINE_INVALID_REQUEST": "it refused the question",
+}
+"""The same of an engine of the personal context, which an answer can do without."""
 _TOLD = frozenset(
     {"status", "code", "type", "param", "model", "complaint", "retry_after_s", "stage", "timeout_s"}
 )
@@ -168,6 +177,16 @@ def _problem(
         details = {name: value for name, value in details.items() if name in _TOLD}
         words = f"{outside}: {complaint}" if (complaint := details.get("complaint")) else outside
     return Problem(status, code, kind, words, param or details.get("param"), details, retry_after_s)
+
+
+def engine_reason(outcome: str, reason: str, *, in_full: bool) -> str:
+    """Why an engine of the personal context brought nothing, or something old; empty where it did well.
+
+    `reason` may quote its server: only who runs the installation is told that.
+    """
+    if outcome in ("ok", "empty"):
+        return ""
+    return reason if in_full else _ENGINE_OUTSIDE.get(outcome, "it failed")
 
 
 def unexpected() -> Problem:

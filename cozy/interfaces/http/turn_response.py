@@ -157,6 +157,7 @@ class TurnResponse:
             "model": ending.facts.get("model", ""),
             "error": None,
             "degraded": ending.facts["degrade_reasons"],
+            "engines": [{k: v for k, v in e.items() if k != "reason"} for e in ending.facts["engines"]],
         }
         await self.repeats.settle(turn, "complete", reply)
 
@@ -206,6 +207,7 @@ class TurnResponse:
         exchange, trace = self.exchange, event.trace
         model = trace.model
         exchange.degraded = tuple(s.id for s in trace.stages if s.outcome == "degraded")
+        exchange.engines += trace.engines
         if isinstance(event, TurnFailed):
             exchange.code, exchange.stage = event.code, event.stage
             asked = (s.facts.get("model", "") for s in trace.stages if s.id == event.stage)
