@@ -38,7 +38,8 @@ def plain(value: Any) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case Trace():
-            return {name: plain(getattr(value, name)) for name in TRACE_FIELDS}
+            engines = [{"stage": stage, **plain(record)} for stage, record in value.engines]
+            return {**{name: plain(getattr(value, name)) for name in TRACE_FIELDS}, "engines": engines}
         case UUID():
             return str(value)
         case datetime():

@@ -20,11 +20,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def trace_view(said: Said, width: int) -> RenderableType:
-    """The stages over time, the stretches that add up, tools, prompt reuse, cost."""
+    """The stages over time, the stretches that add up, engines, tools, prompt reuse, cost."""
     trace: Trace = said.end.trace
     parts: list[RenderableType] = [Text(f"{trace.personality} · {quiet_line(said.end)}", "bold"), Text()]
     parts += [_waterfall(trace, width), Text(), _segments(trace)]
     for title, lines in (
+        ("engines", list(_engines(trace))),
         ("tools", list(_tools(said.events))),
         ("models", list(_models(said.events))),
         ("prompt seen before", list(_prefixes(trace))),
@@ -93,6 +94,16 @@ def _segments(trace: Trace) -> RenderableType:
 
 def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole > 0 else ""
+
+
+def _engines(trace: Trace) -> Iterator[str]:
+    """Each question to an engine of the personal context: who was asked, what came, and what went wrong."""
+    for stage, r in trace.engines:
+        items = f"{r.items} item" if r.items == 1 else f"{r.items} items"
+        brought = [f"{items} ({r.cache})" if r.cache else items]
+        wrong = [f"{r.outcome}: {r.reason}"] if r.outcome not in ("ok", "empty") else []
+        told = [f"{stage}: {r.engine} of {r.provider}", seconds(r.seconds)]
+        yield " · ".join(told + (brought if r.cache or not wrong else []) + wrong)
 
 
 def _tools(events: Sequence[Event]) -> Iterator[str]:

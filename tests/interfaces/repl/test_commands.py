@@ -89,6 +89,7 @@ async def test_the_trace_names_every_stage_and_tool(tmp_path: Path) -> None:
     for stage in ("history", "knowledge", "profile", "memory", "budget", "prompt", "answer", "tools", "save"):
         assert stage in told
     assert "round 1: 0 ms · calculator(expression: 12*37) → 444" in told
+    assert re.search(r"^  memory: memory of embedded · [\d.]+ ms · 0 items$", told, re.MULTILINE)
     assert "together" in told
     assert "100.0 %" in told
 

@@ -94,6 +94,9 @@ async def test_json_is_one_line_for_each_event_with_the_trace_at_the_end(tmp_pat
     trace = last["trace"]
     assert sum(s["seconds"] for s in trace["segments"]) == pytest.approx(trace["wall_s"], rel=0.01)
     assert trace["model"] == "demo/demo"
+    assert {(e["stage"], e["engine"], e["provider"], e["outcome"]) for e in trace["engines"]} == {
+        (kind, kind, "embedded", "empty") for kind in ("knowledge", "profile", "memory")
+    }
     assert [m["role"] for m in trace["prompt"]["messages"]] == ["system", "user"]
     assert last["session_id"] == str(found.conversation.session and found.conversation.session.id)
 

@@ -23,6 +23,7 @@ from cozy.events import (
 from cozy.interfaces.repl.conversation import Said
 from cozy.interfaces.repl.safe import cells
 from cozy.interfaces.repl.waterfall import bar, trace_view
+from cozy.ports.context import EngineRecord
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.turn import Message
 from cozy.usage import Usage
@@ -57,6 +58,12 @@ def said(price: float | None = None) -> Said:
         ],
         notes={2: {"attempts": 2}, 4: {"fallback": "openai/gpt-4.1-mini: away"}},
         requests=[Asked(4, request, USAGE)],
+        engine_records=[
+            (1, EngineRecord("knowledge", "文档库", "ENGINE_TIMEOUT", 0.499, reason="文档库: 没有及时回答")),
+            (2, EngineRecord("memory", "mem0", "ok", 0.019, "l1", items=1)),
+            (2, EngineRecord("memory", "mem0", "ENGINE_AUTH", 0.002, "stale", 3, "mem0: refused the key")),
+            (2, EngineRecord("profile", "embedded", "empty", 0.0004)),
+        ],
     )
     card = ModelCard("demo/demo", 8192, price_in=price, price_out=price)
     trace = Trace(
