@@ -26,13 +26,14 @@ from cozy.engine.library import Library
 from cozy.engine.worker import Worker, learning
 from cozy.errors import EngineError, PersonalityError
 from cozy.ports import Ports
+from cozy.ports.context import EngineChoice
 from cozy.ports.knowledge import KnowledgeBase
 from cozy.ports.llm import LLM, ModelCard
 from cozy.ports.memory import Memories
 from cozy.ports.profile import Profiles
 from cozy.ports.store import Outbox, Store
 from cozy.ports.tools import Toolbox
-from cozy.settings import ProviderSettings, RedisSettings, Settings, shipped
+from cozy.settings import BRINGS, ProviderSettings, RedisSettings, Settings, shipped
 
 if TYPE_CHECKING:
     from cozy.adapters.model_servers import OpenAIServer
@@ -93,6 +94,10 @@ def world_of(settings: Settings) -> World:
         allowed_models=settings.model.allow,
         tools=frozenset(spec.name for spec in BuiltinTools().specs()),
         allowed_tools=settings.tools.allow,
+        engines={
+            kind: frozenset(name for name, engine in settings.engines.items() if BRINGS[engine.kind] == kind)
+            for kind in ("knowledge", "profile", "memory")
+        },
         shipped=(shipped("personalities"), shipped("pipelines")),
     )
 
@@ -139,7 +144,15 @@ def cache_folder() -> Path:
 def compile_all(result: CheckResult, settings: Settings, tools: Toolbox) -> list[Graph]:
     """A graph for each personality that passed."""
     specs = tools.specs()
-    return [compile_graph(p, specs, settings.model.default) for p in result.personalities]
+    return [
+        compile_graph(p, specs, settings.model.default, engines_of(settings)) for p in result.personalities
+    ]
+
+
+def engines_of(settings: Settings) -> EngineChoice:
+    """The engines of personalities that name none."""
+    chosen = settings.context
+    return EngineChoice(chosen.knowledge, chosen.profile, chosen.memory)
 
 
 def providers_of(

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from cozy import cli, events
 from cozy.dsl.explain import explanations
-from cozy.dsl.spec import PersonalitySpec, PipelineSpec
+from cozy.dsl.spec import EnginesSpec, PersonalitySpec, PipelineSpec
 from cozy.interfaces.http.app import endpoints
 from cozy.interfaces.http.chat import Chat
 from cozy.interfaces.http.metrics import Metrics
@@ -106,6 +106,8 @@ def personality() -> Iterator[str]:
     yield from table(PersonalitySpec)
     yield "## `model`\n"
     yield from table(ModelSettings)
+    yield "## `engines`\n"
+    yield from table(EnginesSpec)
     yield "## Pipeline files\n"
     yield from table(PipelineSpec)
     yield "## What templates may name\n"

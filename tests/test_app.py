@@ -13,6 +13,7 @@ from cozy.app import check_all, compile_all, open_app
 from cozy.configuration import load_settings
 from cozy.engine.library import Library
 from cozy.errors import EngineUnavailable, NotFound, PersonalityError
+from cozy.ports.context import EngineChoice
 from cozy.turn import Turn
 
 MIA = "id: mia\nname: 米娅\nprompt: 你叫米娅。\n"
@@ -68,6 +69,31 @@ def test_the_models_of_single_stages_count_among_those_that_may_be_asked(tmp_pat
     graphs = compile_all(check_all(settings), settings, BuiltinTools())
     [mia] = [graph for graph in graphs if graph.id == "mia"]
     assert Library([mia]).models == ["deepseek/deepseek-chat", "demo/demo", "openai/gpt-4o"]
+
+
+def test_the_engines_of_the_configuration_serve_personalities_that_name_none(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "cozy.toml",
+        '[engines.wiki]\nkind = "cognee"\n[engines.mem0]\nkind = "mem0"\n[context]\nknowledge = "wiki"\n',
+    )
+    write(tmp_path, "personalities/mia.yaml", MIA + "engines:\n  memory: mem0\n")
+    settings = load_settings(tmp_path, {})
+    result = check_all(settings)
+    assert not result.errors, result.text()
+    graphs = {g.id: g.persona.engines for g in compile_all(result, settings, BuiltinTools())}
+    assert graphs["mia"] == EngineChoice("wiki", "embedded", "mem0")
+    assert graphs["minimal"] == EngineChoice("wiki", "embedded", "embedded")
+
+
+def test_an_engine_that_is_not_configured_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    write(tmp_path, "cozy.toml", '[engines.wiki]\nkind = "cognee"\n')
+    write(tmp_path, "personalities/mia.yaml", MIA + "engines:\n  knowledge: wikki\n  memory: wiki\n")
+    found = check_all(load_settings(tmp_path, {})).diagnostics
+    assert [(d.code, d.hint) for d in found] == [
+        ("CZ110", "did you mean `wiki`?"),
+        ("CZ111", "for memory there is `embedded`"),
+    ]
 
 
 async def test_a_reload_loads_the_models_that_have_come_with_it(

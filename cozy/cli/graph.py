@@ -30,9 +30,10 @@ def graph(name: str, form: Literal["text", "mermaid", "json", "svg"]) -> None:
     whether its failure fails the turn or degrades it.
 
     The JSON has `nodes` in the order of the pipeline (`id`, `type`, `level`, `timeout_s`, `on_error`,
-    `retries`, `when`, `speaks`, the `models` of an `llm`, the `settings` that were set) and `edges`
-    (`source`, `target`, `kind`, `implied`). Nodes of one level may run side by side. An edge `takes` the
-    value or only `waits`; an implied one is not drawn, for a longer way leads there too.
+    `retries`, `when`, `speaks`, the `models` of an `llm`, the `engine` that a `fetch_context` asks, the
+    `settings` that were set) and `edges` (`source`, `target`, `kind`, `implied`). Nodes of one level may run
+    side by side. An edge `takes` the value or only `waits`; an implied one is not drawn, for a longer way
+    leads there too.
     """
     from cozy.engine.drawing import as_json, as_mermaid
     from cozy.engine.drawing_svg import as_svg
@@ -53,7 +54,7 @@ def graph(name: str, form: Literal["text", "mermaid", "json", "svg"]) -> None:
 def _compiled(name: str) -> Graph:
     """The graph of one personality. Raises NotFound, or PersonalityError where it does not pass the check."""
     from cozy.adapters.builtin_tools import BuiltinTools
-    from cozy.app import check_all
+    from cozy.app import check_all, engines_of
     from cozy.configuration import load_settings
     from cozy.engine.compile import compile_graph
     from cozy.errors import NotFound, PersonalityError
@@ -62,7 +63,8 @@ def _compiled(name: str) -> Graph:
     result = check_all(settings)
     for checked in result.personalities:
         if checked.spec.id == name:
-            return compile_graph(checked, BuiltinTools().specs(), settings.model.default)
+            specs = BuiltinTools().specs()
+            return compile_graph(checked, specs, settings.model.default, engines_of(settings))
     if any(d.severity == "error" and Path(d.place.file).stem == name for d in result.diagnostics):
         raise PersonalityError(f"`{name}` does not pass the check:\n\n{result.text()}")
     raise NotFound("personality", name, known=[checked.spec.id for checked in result.personalities])

@@ -1,4 +1,4 @@
-"""Models, tools and datasets that a personality names, against those that an installation has and allows."""
+"""Models, tools, engines and datasets that a personality names, and those that an installation has."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 
 from cozy.dsl.diagnostics import Diagnostic, Place, error, warning
 from cozy.dsl.parse import Document, KeyPath
-from cozy.dsl.spec import PersonalitySpec
+from cozy.dsl.spec import EnginesSpec, PersonalitySpec
 from cozy.dsl.wording import any_of, quoted
 from cozy.dsl.world import World
 from cozy.dsl.written import Entry, Layer, Written
 from cozy.errors import did_you_mean
+from cozy.stages.base import EMBEDDED
 from cozy.stages.fetch_context import FetchContextSettings
 from cozy.stages.llm import LlmSettings
 from cozy.stages.model import ModelSettings
@@ -33,11 +34,12 @@ class Named:
 
 
 def of_personality(spec: PersonalitySpec, document: Document, world: World) -> Iterator[Diagnostic]:
-    """What a personality's own `model` and `tools` ask for."""
+    """What a personality's own `model`, `engines` and `tools` ask for."""
     at = Written(spec.id, (Layer(document, (), document.data),), document.data)
     fallbacks = _items(spec.model.fallbacks, at, ("model", "fallbacks"))
     yield from _models(spec.model.name or AUTO, _first(spec.model, at), fallbacks, world)
     yield from _window(spec.model, at)
+    yield from _engines(spec.engines, at, world)
     for i, tool in enumerate(_items(spec.tools, at, ("tools",))):
         yield from _tool(tool, spec.tools[:i], world)
 
@@ -130,6 +132,28 @@ def _window(model: ModelSettings, at: Written) -> Iterator[Diagnostic]:
             at.value("model", "max_tokens"),
             "`context_tokens` is prompt and answer together",
         )
+
+
+# -- engines -------------------------------------------------------------------------------------------
+
+
+def _engines(spec: EnginesSpec, at: Written, world: World) -> Iterator[Diagnostic]:
+    """Engines that are not there, or bring something else than they are named for."""
+    if world.engines is None:
+        return
+    for kind in EnginesSpec.model_fields:
+        name: str | None = getattr(spec, kind)
+        known = {EMBEDDED, *world.engines.get(kind, ())}
+        if name is None or name in known:
+            continue
+        place = at.value("engines", kind)
+        other = next((brought for brought, names in world.engines.items() if name in names), None)
+        if other is not None:
+            hint = f"for {kind} there is {any_of(quoted(sorted(known)))}"
+            yield error("CZ111", f"the engine `{name}` brings {other}, not {kind}", place, hint)
+        else:
+            hint = did_you_mean(name, known) or "an engine is configured in `cozy.toml`, below `[engines]`"
+            yield error("CZ110", f"there is no engine `{name}`", place, hint)
 
 
 # -- tools ---------------------------------------------------------------------------------------------

@@ -34,6 +34,17 @@ class VoiceSpec(Settings):
     """Added to the prompt of a turn that is spoken."""
 
 
+class EnginesSpec(Settings):
+    """Which engines bring its context and learn: names from `[engines]` in `cozy.toml`, or `embedded`."""
+
+    knowledge: str | None = Field(default=None, min_length=1)
+    """The engine that is searched for knowledge; none named: the configuration's."""
+    profile: str | None = Field(default=None, min_length=1)
+    """The engine that keeps users' profiles; none named: the configuration's."""
+    memory: str | None = Field(default=None, min_length=1)
+    """The engine that remembers; none named: the configuration's."""
+
+
 class PipelineSpec(Settings):
     """An ordered mapping of stage id to stage."""
 
@@ -70,6 +81,8 @@ class PersonalitySpec(Settings):
     """BCP 47, such as `zh-CN`: the language it answers in unless the user's is another."""
     model: ModelSettings = ModelSettings()
     """Which model answers, and how it chooses its words."""
+    engines: EnginesSpec = EnginesSpec()
+    """Which engines bring its context and learn; of one that is not named, the configuration's serves."""
     tools: Names = ()
     """Tools it may use, by name; `mcp/weather/*` names all of a server's."""
     prompt: TemplateText = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,5 +25,8 @@ class World:
     """MCP servers that are configured; their tools are `mcp/<server>/<tool>`."""
     datasets: frozenset[str] | None = None
     """Datasets that hold documents; None: not known, so nothing is said of them."""
+    engines: Mapping[str, frozenset[str]] | None = None
+    """Names of the engines that are configured, by what they bring: `knowledge`, `profile`, `memory`; None:
+    not known, so nothing is said of them."""
     shipped: tuple[Path, ...] = ()
     """Folders of what comes with Cozy: a personality there that asks for what is not allowed is left out."""

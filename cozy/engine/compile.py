@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cozy.dsl.check import CheckedPersonality
 from cozy.dsl.spec import PersonalitySpec, TtsSpec
 from cozy.dsl.wiring import Wired
 from cozy.engine.graph import Graph, Node, Slot
+from cozy.ports.context import EngineChoice
 from cozy.ports.tools import ToolSpec
 from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
 from cozy.stages.llm import LlmSettings
@@ -17,14 +19,21 @@ from cozy.stages.prompting import default_context
 from cozy.stages.templates import Expression, Template
 from cozy.stages.tool_arguments import compile_tools, matching_tools
 
+_EMBEDDED = EngineChoice()
 
-def compile_graph(checked: CheckedPersonality, tools: Sequence[ToolSpec], default_model: str) -> Graph:
+
+def compile_graph(
+    checked: CheckedPersonality,
+    tools: Sequence[ToolSpec],
+    default_model: str,
+    engines: EngineChoice = _EMBEDDED,
+) -> Graph:
     """The graph of a personality that has passed the check.
 
-    `tools` are those of the installation; a personality is given the ones it names. Raises ToolError for a
-    tool whose own schema is broken.
+    `tools` are those of the installation; a personality is given the ones it names. `engines` serve where it
+    names none. Raises ToolError for a tool whose own schema is broken.
     """
-    persona = _persona(checked.spec, checked.file, tools, default_model)
+    persona = _persona(checked.spec, checked.file, tools, default_model, engines)
     index = {wired.id: i for i, wired in enumerate(checked.stages)}
     next_: list[list[int]] = [[] for _ in checked.stages]
     for i, wired in enumerate(checked.stages):
@@ -45,7 +54,13 @@ def compile_graph(checked: CheckedPersonality, tools: Sequence[ToolSpec], defaul
     )
 
 
-def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], default_model: str) -> Persona:
+def _persona(
+    spec: PersonalitySpec,
+    file: str,
+    tools: Sequence[ToolSpec],
+    default_model: str,
+    engines: EngineChoice,
+) -> Persona:
     chosen, _ = matching_tools(spec.tools, tools)
     voice = spec.voice.prompt if spec.voice else ""
     tts = (spec.voice and spec.voice.tts) or TtsSpec()
@@ -64,6 +79,7 @@ def _persona(spec: PersonalitySpec, file: str, tools: Sequence[ToolSpec], defaul
         voice=tts.voice,
         voice_speed=tts.speed,
         metadata=spec.metadata,
+        engines=replace(engines, **spec.engines.model_dump(exclude_none=True)),
     )
 
 

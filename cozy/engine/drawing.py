@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from cozy.engine.graph import Graph, Node
 from cozy.engine.schedule import levels
+from cozy.ports.context import EMBEDDED
 
 EdgeKind = Literal["takes", "waits"]
 
@@ -22,7 +23,7 @@ class Box:
     models: tuple[str, ...]
     """Of an `llm`: the model, then its fallbacks."""
     rules: tuple[str, ...]
-    """`500ms`, `degrade`, `2 retries`, `speaks`."""
+    """`500ms`, `degrade`, `2 retries`, `speaks`, `asks mem0`."""
     when: str | None
     also: tuple[str, ...] = ()
     """Stages whose value it reads, though no edge is drawn: another one implies that they came before."""
@@ -88,13 +89,19 @@ def sketch(graph: Graph) -> Sketch:
         name=graph.persona.about.name,
         pipeline=graph.pipeline,
         timeout_s=graph.timeout_s,
-        boxes=tuple(_box(node, also[i]) for i, node in enumerate(graph.nodes)),
+        boxes=tuple(_box(node, graph, also[i]) for i, node in enumerate(graph.nodes)),
         edges=edges,
         levels=tuple(tuple(level) for level in levels(graph)),
     )
 
 
-def _box(node: Node, also: tuple[str, ...]) -> Box:
+def _engine(node: Node, graph: Graph) -> str | None:
+    """The engine that a stage asks; None: it asks none."""
+    source = getattr(node.stage.settings, "source", None)
+    return graph.persona.engines.of(source) if source in ("knowledge", "profile", "memory") else None
+
+
+def _box(node: Node, graph: Graph, also: tuple[str, ...]) -> Box:
     source: str | None = getattr(node.stage.settings, "source", None)
     rules = [duration(node.timeout_s)] if node.timeout_s is not None else []
     rules.append(node.on_error)
@@ -102,6 +109,8 @@ def _box(node: Node, also: tuple[str, ...]) -> Box:
         rules.append(f"{node.retries} retr{'y' if node.retries == 1 else 'ies'}")
     if node.info.speaks:
         rules.append("speaks")
+    if (engine := _engine(node, graph)) not in (None, EMBEDDED):
+        rules.append(f"asks {engine}")
     models = node.info.model.names if node.type == "llm" and node.info.model else ()
     kind = f"{node.type} {source}" if source and source != node.id else node.type
     return Box(node.id, kind, models, tuple(rules), node.when.source if node.when else None, also)
@@ -139,9 +148,10 @@ def as_json(graph: Graph) -> dict[str, Any]:
     """A graph as plain values.
 
     `nodes` in the order of the pipeline, each with `id`, `type`, `level` (nodes of one level may run side by
-    side), `timeout_s`, `on_error`, `retries`, `when`, `speaks`, `models` (of an `llm`, tried in order) and
-    `settings` (what was set for its type). `edges` from `source` to `target`, `kind` `takes` (its value)
-    or `waits` (a template, `when` or `after` names it), `implied` where a longer way leads there.
+    side), `timeout_s`, `on_error`, `retries`, `when`, `speaks`, `models` (of an `llm`, tried in order),
+    `engine` (that a `fetch_context` asks) and `settings` (what was set for its type). `edges` from `source`
+    to `target`, `kind` `takes` (its value) or `waits` (a template, `when` or `after` names it), `implied`
+    where a longer way leads there.
     """
     drawn = sketch(graph)
     level = {i: n for n, row in enumerate(drawn.levels) for i in row}
@@ -162,6 +172,7 @@ def as_json(graph: Graph) -> dict[str, Any]:
                 "when": box.when,
                 "speaks": node.info.speaks,
                 "models": list(box.models),
+                "engine": _engine(node, graph),
                 "settings": node.stage.settings.model_dump(mode="json", exclude=common, exclude_unset=True),
             }
             for i, (node, box) in enumerate(zip(graph.nodes, drawn.boxes, strict=True))

@@ -37,7 +37,7 @@ from pydantic_core import PydanticCustomError
 from cozy.errors import EngineError
 from cozy.events import Event, StageDegraded
 from cozy.ports import Ports
-from cozy.ports.context import EngineChoice, EngineRecord
+from cozy.ports.context import EMBEDDED, EngineChoice, EngineRecord
 from cozy.ports.llm import LLMRequest, ModelCard
 from cozy.ports.store import Job
 from cozy.ports.tools import ToolSpec
@@ -312,6 +312,7 @@ class Stage(Protocol):
 
 
 __all__ = [
+    "EMBEDDED",
     "About",
     "ArgumentCheck",
     "Duration",

@@ -186,3 +186,32 @@ def test_a_shipped_personality_that_is_wrong_beside_stays_an_error(tmp_path: Pat
     text = SHIPPED["shipped/personalities/guide.yaml"] + "pipeline: nowhere\n"
     result = installed(tmp_path, {"shipped/personalities/guide.yaml": text})
     assert {d.code for d in result.diagnostics if d.severity == "error"} == {"CZ050", "CZ093", "CZ096"}
+
+
+# -- engines -------------------------------------------------------------------------------------------
+
+ENGINES = replace(STRICT, engines={"knowledge": frozenset({"wiki"}), "memory": frozenset({"mem0"})})
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("  memory: mem0\n", []),
+        ("  knowledge: wiki\n  profile: embedded\n", []),
+        ("", []),
+        ("  memory: mem1\n", ["CZ110"]),
+        ("  memory: wiki\n", ["CZ111"]),
+        ("  profile: mem0\n  knowledge: 维基\n", ["CZ111", "CZ110"]),
+        ("  history: mem0\n", ["CZ030"]),
+        ("  memory:\n", []),
+    ],
+    ids=["one", "two", "none", "unknown", "another kind", "several", "of the history", "nothing said"],
+)
+def test_an_engine_must_be_there_and_bring_what_it_is_named_for(
+    lines: str, code: list[str], tmp_path: Path
+) -> None:
+    assert said(tmp_path, f"engines:\n{lines}", ENGINES) == code
+
+
+def test_where_engines_are_not_known_nothing_is_said_of_them(tmp_path: Path) -> None:
+    assert said(tmp_path, "engines:\n  memory: anything\n", OPEN) == []

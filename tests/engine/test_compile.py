@@ -14,6 +14,7 @@ from cozy.dsl.world import World
 from cozy.engine.compile import compile_graph
 from cozy.engine.graph import Graph, Slot
 from cozy.errors import ToolError
+from cozy.ports.context import EngineChoice
 from cozy.ports.tools import ToolSpec
 from cozy.settings import shipped
 from cozy.stages.prompting import DEFAULT_CONTEXT, DEFAULT_CONTEXT_ZH
@@ -195,3 +196,13 @@ def test_stages_that_speak_on_different_paths_may_each_give_the_answer(folder: P
     assert node["quick"].when.holds({"message": "tea"})
     assert node["careful"].info.templates["ask"].render({"message": "tea?"}) == "Think about tea? first."
     assert (graph.pipeline, graph.timeout_s) == ("mia", 20.0)
+
+
+def test_a_personality_chooses_its_engines_and_the_configuration_the_others(folder: Path) -> None:
+    (folder / "mia.yaml").write_text("id: mia\nname: Mia\nengines:\n  memory: mem0\n", encoding="utf-8")
+    project = read_project(Sources(pipelines=(shipped("pipelines"),), files=(folder / "mia.yaml",)))
+    [checked] = check(project, World()).personalities
+    installed = EngineChoice(knowledge="wiki", memory="other")
+    graph = compile_graph(checked, (), "demo/demo", installed)
+    assert graph.persona.engines == EngineChoice(knowledge="wiki", profile="embedded", memory="mem0")
+    assert compile_graph(checked, (), "demo/demo").persona.engines == EngineChoice(memory="mem0")

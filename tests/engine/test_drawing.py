@@ -15,6 +15,7 @@ from cozy.engine.drawing import as_json, as_mermaid, duration, sketch
 from cozy.engine.drawing_svg import as_svg
 from cozy.engine.drawing_text import NARROWEST, as_text, cells
 from cozy.engine.graph import Graph
+from cozy.ports.context import EngineChoice
 from cozy.stages.base import ModelChoice, NodeInfo
 from cozy.stages.fetch_context import FetchContextSettings
 from cozy.stages.llm import LlmSettings
@@ -200,6 +201,16 @@ def test_mermaid_is_not_broken_by_what_a_condition_says() -> None:
     assert not set('"`%') & set(inside)
     assert set(re.findall(r"<[^>]*>", inside)) == {"<b>", "</b>", "<br/>"}
     assert len(lines) == 4
+
+
+def test_the_engine_that_a_stage_asks_is_shown_where_it_is_another_than_the_embedded() -> None:
+    plain = standard()
+    graph = replace(plain, persona=replace(plain.persona, engines=EngineChoice(memory="mem0")))
+    boxes = {box.id: box.rules for box in sketch(graph).boxes}
+    assert "asks mem0" in boxes["memory"]
+    assert not any("asks" in rule for id_, rules in boxes.items() if id_ != "memory" for rule in rules)
+    engines = {node["id"]: node["engine"] for node in as_json(with_settings(graph))["nodes"]}
+    assert (engines["memory"], engines["knowledge"], engines["history"]) == ("mem0", "embedded", None)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
