@@ -22,16 +22,18 @@ from cozy.dsl.world import World
 from cozy.engine.compile import compile_graph
 from cozy.engine.engine import Engine, open_engine
 from cozy.engine.graph import Graph
+from cozy.engine.learning import learning
 from cozy.engine.library import Library
-from cozy.engine.worker import Worker, learning
+from cozy.engine.worker import Worker
 from cozy.errors import EngineError, PersonalityError
 from cozy.ports import Ports
-from cozy.ports.context import EngineChoice
+from cozy.ports.context import EMBEDDED, EngineChoice
 from cozy.ports.knowledge import KnowledgeBase
 from cozy.ports.llm import LLM, ModelCard
 from cozy.ports.memory import Memories
+from cozy.ports.outbox import Outbox
 from cozy.ports.profile import Profiles
-from cozy.ports.store import Outbox, Store
+from cozy.ports.store import Store
 from cozy.ports.tools import Toolbox
 from cozy.settings import BRINGS, ProviderSettings, RedisSettings, Settings, shipped
 
@@ -249,9 +251,10 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
         library = Library(compile_all(result, settings, tools))
         worker = Worker(
             stored.outbox,
-            learning(stored.memories, stored.profiles),
+            learning({EMBEDDED: stored.memories}, {EMBEDDED: stored.profiles}),
             lease_s=settings.workers.lease_s,
             max_attempts=settings.workers.max_attempts,
+            job_timeout_s=settings.workers.job_timeout_s,
         )
         ports = Ports(
             llm=llm,

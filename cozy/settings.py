@@ -341,9 +341,12 @@ class WorkerSettings(Part):
     """Who does the jobs that turns leave."""
 
     lease_s: float = Field(default=60, gt=0, le=3600)
-    """How long one job may take before another worker takes it."""
-    max_attempts: int = Field(default=5, ge=1, le=100)
-    """After so many failures a job is kept as dead."""
+    """After so long without a sign of life of its worker a job is given to another; one that takes longer is
+    held on to."""
+    job_timeout_s: float = Field(default=300, gt=0, le=86_400)
+    """How long one attempt at a job may take."""
+    max_attempts: int = Field(default=20, ge=1, le=1000)
+    """After so many failures a job is kept as dead: with the pauses between them, 20 take about an hour."""
 
 
 class Settings(Part):

@@ -325,6 +325,7 @@ def _job_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:
             "id": job.id,
             "user_id": job.user_id,
             "target": job.target,
+            "kind": job.kind,
             "payload": dict(job.payload),
             "state": "queued",
             "attempts": 0,

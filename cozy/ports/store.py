@@ -11,6 +11,7 @@ from uuid import UUID
 from cozy.turn import Message, RequestMark, SessionId, TurnId, UserId
 
 TurnStatus = Literal["complete", "interrupted", "failed"]
+JobKind = Literal["write", "erase"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,12 @@ class Job:
 
     id: UUID
     target: str
-    """Who does it: `memory`, `profile`, …"""
+    """Who does it: `memory/NAME` or `profile/NAME`, with the engine's name in the configuration."""
     user_id: UserId
     payload: Mapping[str, Any]
     """JSON."""
+    kind: JobKind = "write"
+    """`write`: what the payload says; `erase`: forget the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,39 +140,4 @@ class Store(Protocol):
 
     async def save_turn(self, record: TurnRecord) -> None:
         """One transaction; on return it is on disk. The same turn twice is one turn."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LeasedJob:
-    """A job that one worker holds until its lease runs out."""
-
-    job: Job
-    attempts: int
-    """How many times it has been taken, this time included."""
-
-
-class Outbox(Protocol):
-    """Jobs written with their turns, done at least once, in order for each user. Raises StorageError."""
-
-    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
-        """Take what is due: the oldest first, at most one for each user and target at a time."""
-        ...
-
-    async def done(self, job_id: UUID) -> None: ...
-
-    async def retry(self, job_id: UUID, *, error: str, after_s: float) -> None:
-        """Give it back, to be due again later."""
-        ...
-
-    async def bury(self, job_id: UUID, *, error: str) -> None:
-        """Keep it, with its last error, where nobody takes it again."""
-        ...
-
-    async def depth(self) -> int:
-        """How many wait or are being done."""
-        ...
-
-    async def oldest_s(self) -> float:
-        """How long ago the oldest of those was written, in seconds; 0 where there is none."""
         ...

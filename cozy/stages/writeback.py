@@ -33,7 +33,8 @@ class Writeback:
         return Queued()
 
     def jobs(self, reply: Reply, ctx: StageContext) -> Sequence[Job]:
-        """One job a target; its id follows from the turn, so that a turn stored twice teaches once.
+        """One job a target, for the engine that the personality has for it. Its id follows from the turn, so
+        that a turn stored twice teaches once.
 
         A turn without words teaches nothing, nor does one that no model has answered, nor one that goes on
         with a message whose turn has taught already.
@@ -50,9 +51,8 @@ class Writeback:
             "user": turn.text,
             "assistant": reply.text,
         }
-        return tuple(
-            Job(uuid5(turn.id, target), target, turn.user_id, payload) for target in self.settings.targets
-        )
+        targets = (f"{target}/{ctx.persona.engines.of(target)}" for target in self.settings.targets)
+        return tuple(Job(uuid5(turn.id, target), target, turn.user_id, payload) for target in targets)
 
     async def run(self, saved: Saved, ctx: StageContext) -> Queued:
         if saved.jobs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,46 +22,64 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from cozy.ports.store import Job, LeasedJob
+from cozy.ports.outbox import Ending, JobProgress, LeasedJob, OutboxFigures
+from cozy.ports.store import Job
 from cozy.storage.database import Database
 from cozy.storage.schema import utc_now
 from cozy.storage.tables import outbox
-from cozy.turn import UserId
 
 KEPT_DONE = timedelta(days=1)
 """How long a finished job is remembered, so that it is not done again when its turn is written again."""
 
 
-def _is(state: str, table: FromClause = outbox) -> ColumnElement[bool]:
-    # a literal, not a parameter: only so do the planners see that the partial indexes fit
+def is_(state: str, table: FromClause = outbox) -> ColumnElement[bool]:
+    """A literal, not a parameter: only so do the planners see that the partial indexes fit."""
     return table.c.state == literal_column(f"'{state}'")
+
+
+def is_kind(kind: str, table: FromClause = outbox) -> ColumnElement[bool]:
+    return table.c.kind == literal_column(f"'{kind}'")
 
 
 _earlier = outbox.alias("earlier")
 _running = outbox.alias("running")
+_erasing = outbox.alias("erasing")
 _READY = (
-    _is("queued"),
+    is_("queued"),
     outbox.c.due_at <= bindparam("now"),
+    outbox.c.target.not_in(bindparam("without", expanding=True)),
     ~exists().where(
-        _is("leased", _running),
+        is_("leased", _running),
         _running.c.user_id == outbox.c.user_id,
         _running.c.target == outbox.c.target,
     ),
     ~exists().where(
-        _is("queued", _earlier),
+        is_("queued", _earlier),
         _earlier.c.user_id == outbox.c.user_id,
         _earlier.c.target == outbox.c.target,
         _earlier.c.seq < outbox.c.seq,
     ),
 )
-_EXPIRED = (_is("leased"), outbox.c.leased_until <= bindparam("now"))
+_EXPIRED = (is_("leased"), outbox.c.leased_until <= bindparam("now"))
 
 _ANYTHING = select(
     exists(select(outbox.c.seq).where(*_READY)) | exists(select(outbox.c.seq).where(*_EXPIRED))
 )
 _expired = select(outbox.c.seq).where(*_EXPIRED).with_for_update(skip_locked=True)
 _GIVE_BACK = update(outbox).where(outbox.c.seq.in_(_expired)).values(state="queued", leased_until=None)
-_FORGET = delete(outbox).where(_is("done"), outbox.c.finished_at < bindparam("before"))
+_FORGET = delete(outbox).where(is_("done"), outbox.c.finished_at < bindparam("before"))
+# a write that was under way when its user was erased, and came back, is not to be tried again
+_overtaken = (
+    select(outbox.c.seq)
+    .join(
+        _erasing,
+        (_erasing.c.user_id == outbox.c.user_id)
+        & (_erasing.c.target == outbox.c.target)
+        & (_erasing.c.seq > outbox.c.seq),
+    )
+    .where(is_kind("erase", _erasing), is_("queued", _erasing), is_kind("write"), is_("queued"))
+)
+_OVERTAKEN = delete(outbox).where(outbox.c.seq.in_(_overtaken))
 _CHOOSE = (
     select(outbox.c.seq)
     .where(*_READY)
@@ -74,28 +92,64 @@ _LEASE = (
     .where(outbox.c.seq.in_(bindparam("chosen", expanding=True)))
     .values(state="leased", leased_until=bindparam("until"), attempts=outbox.c.attempts + 1)
     .returning(
-        outbox.c.seq, outbox.c.id, outbox.c.target, outbox.c.user_id, outbox.c.payload, outbox.c.attempts
+        outbox.c.seq,
+        outbox.c.id,
+        outbox.c.target,
+        outbox.c.user_id,
+        outbox.c.payload,
+        outbox.c.kind,
+        outbox.c.attempts,
     )
 )
-_JOB = outbox.c.id == bindparam("job")
 _FINISH = (
     update(outbox)
-    .where(_JOB)
-    .values(state="done", leased_until=None, finished_at=bindparam("now"), payload={})
+    .where(outbox.c.id == bindparam("job"))
+    .values(
+        state="done",
+        leased_until=None,
+        finished_at=bindparam("now"),
+        payload={},
+        last_error=None,
+    )
+)
+_HELD = (
+    outbox.c.id == bindparam("job"),
+    outbox.c.attempts == bindparam("lease"),
+    is_("leased"),
 )
 _RETRY = (
     update(outbox)
-    .where(_JOB, _is("leased"))
+    .where(*_HELD)
     .values(state="queued", leased_until=None, due_at=bindparam("due"), last_error=bindparam("error"))
 )
 _BURY = (
     update(outbox)
-    .where(_JOB, _is("queued") | _is("leased"))
+    .where(*_HELD)
     .values(state="dead", leased_until=None, finished_at=bindparam("now"), last_error=bindparam("error"))
 )
-_OPEN = _is("queued") | _is("leased")
-_DEPTH = select(func.count()).select_from(outbox).where(_OPEN)
-_OLDEST = select(func.min(outbox.c.created_at)).where(_OPEN)
+_RELEASE = (
+    update(outbox).where(*_HELD).values(state="queued", leased_until=None, attempts=outbox.c.attempts - 1)
+)
+_RENEW = update(outbox).where(*_HELD).values(leased_until=bindparam("until"))
+_PROGRESS = select(outbox.c.id, outbox.c.state, outbox.c.last_error).where(
+    outbox.c.id.in_(bindparam("ids", expanding=True))
+)
+_WAITING = (is_("queued"), is_kind("write"))
+_beyond = select(outbox.c.seq).where(*_WAITING).order_by(outbox.c.seq.desc())
+_TRIM = delete(outbox).where(
+    outbox.c.seq.in_(
+        # one row at a time from the newest on: what lies beyond those to be kept
+        _beyond.limit(bindparam("most")).offset(bindparam("keep"))
+    )
+)
+_TRIM_OLD = delete(outbox).where(*_WAITING, outbox.c.created_at < bindparam("before"))
+MOST = 2**62
+"""SQLite knows no OFFSET without a LIMIT."""
+
+
+_SUMMED = (func.count(), func.count().filter(is_kind("write")), func.min(outbox.c.created_at))
+# one by one: so each goes by a partial index, and never over what is done
+_FIGURES = {state: select(*_SUMMED).where(is_(state)) for state in ("queued", "leased", "dead")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +158,18 @@ class SqlOutbox:
 
     database: Database
 
-    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
+    async def claim(
+        self, *, limit: int, lease_s: float, without: Collection[str] = ()
+    ) -> Sequence[LeasedJob]:
+        excluded = list(without)
+
         def look(connection: Connection) -> bool:
-            return connection.execute(_ANYTHING, {"now": _now(connection)}).scalar_one()
+            return connection.execute(
+                _ANYTHING, {"now": now_of(connection), "without": excluded}
+            ).scalar_one()
 
         def take(connection: Connection) -> list[LeasedJob]:
-            return _take(connection, limit, timedelta(seconds=lease_s))
+            return _take(connection, limit, timedelta(seconds=lease_s), excluded)
 
         # a worker that finds nothing, as most do, does not hold up those who write
         if not await self.database.read(look):
@@ -119,33 +179,53 @@ class SqlOutbox:
         except _TakenError:
             return []
 
-    async def done(self, job_id: UUID) -> None:
+    async def renew(self, leases: Sequence[LeasedJob], *, lease_s: float) -> Collection[UUID]:
+        def work(connection: Connection) -> set[UUID]:
+            until = now_of(connection) + timedelta(seconds=lease_s)
+            return {
+                one.job.id
+                for one in leases
+                if connection.execute(_RENEW, {**_lease(one), "until": until}).rowcount
+            }
+
+        return await self.database.write(work)
+
+    async def settle(self, endings: Sequence[Ending]) -> None:
+        # in one order, so that no two processes wait for each other
+        in_order = sorted(endings, key=lambda ending: ending.lease.job.id)
+
         def work(connection: Connection) -> None:
-            connection.execute(_FINISH, {"job": job_id, "now": utc_now()})
+            now = now_of(connection)
+            for ending in in_order:
+                _settle(connection, ending, now)
 
         await self.database.write(work)
 
-    async def retry(self, job_id: UUID, *, error: str, after_s: float) -> None:
-        def work(connection: Connection) -> None:
-            due = utc_now() + timedelta(seconds=after_s)
-            connection.execute(_RETRY, {"job": job_id, "due": due, "error": error})
+    async def progress(self, ids: Collection[UUID]) -> Mapping[UUID, JobProgress]:
+        rows = await self.database.read(lambda c: c.execute(_PROGRESS, {"ids": list(ids)}).all())
+        return {row.id: JobProgress(row.state, row.last_error) for row in rows}
 
-        await self.database.write(work)
+    async def trim(self, *, keep: int, older_than_s: float | None = None) -> int:
+        def work(connection: Connection) -> int:
+            gone = connection.execute(_TRIM, {"keep": keep, "most": MOST}).rowcount
+            if older_than_s is not None:
+                before = now_of(connection) - timedelta(seconds=older_than_s)
+                gone += connection.execute(_TRIM_OLD, {"before": before}).rowcount
+            return gone
 
-    async def bury(self, job_id: UUID, *, error: str) -> None:
-        def work(connection: Connection) -> None:
-            connection.execute(_BURY, {"job": job_id, "now": utc_now(), "error": error})
-
-        await self.database.write(work)
+        return await self.database.write(work)
 
     async def depth(self) -> int:
-        return await self.database.read(lambda connection: connection.execute(_DEPTH).scalar_one())
+        return (await self.figures()).open
 
-    async def oldest_s(self) -> float:
-        def work(connection: Connection) -> float:
-            oldest = connection.execute(_OLDEST).scalar_one()
+    async def figures(self) -> OutboxFigures:
+        def work(connection: Connection) -> OutboxFigures:
+            found = {state: connection.execute(query).one() for state, query in _FIGURES.items()}
+            queued, leased, dead = (found[state] for state in ("queued", "leased", "dead"))
+            begun: list[datetime] = [moment for moment in (queued[2], leased[2]) if moment is not None]
             # the clocks of two machines may differ by a little
-            return max(0.0, (_now(connection) - oldest).total_seconds()) if oldest else 0.0
+            oldest_s = max(0.0, (now_of(connection) - min(begun)).total_seconds()) if begun else 0.0
+            return OutboxFigures(queued[1], queued[0] + leased[0], oldest_s, dead[0])
 
         return await self.database.read(work)
 
@@ -154,25 +234,43 @@ class _TakenError(Exception):
     """Another claimer was given a job of the same user and target in the same moment."""
 
 
-def _take(connection: Connection, limit: int, lease: timedelta) -> list[LeasedJob]:
-    now = _now(connection)
+def _take(connection: Connection, limit: int, lease: timedelta, without: Sequence[str]) -> list[LeasedJob]:
+    now = now_of(connection)
     connection.execute(_GIVE_BACK, {"now": now})
     connection.execute(_FORGET, {"before": now - KEPT_DONE})
-    chosen = connection.execute(_CHOOSE, {"now": now, "limit": limit}).scalars().all()
+    connection.execute(_OVERTAKEN)
+    chosen = connection.execute(_CHOOSE, {"now": now, "limit": limit, "without": without}).scalars().all()
     if not chosen:
         return []
     try:
         rows = connection.execute(_LEASE, {"chosen": chosen, "until": now + lease}).all()
     except IntegrityError as error:
         raise _TakenError from error
-    return [_leased(*row[1:]) for row in sorted(rows, key=lambda row: row[0])]
+    return [
+        LeasedJob(Job(row.id, row.target, row.user_id, row.payload, row.kind), row.attempts)
+        for row in sorted(rows, key=lambda row: row.seq)
+    ]
 
 
-def _leased(id_: UUID, target: str, user_id: UserId, payload: Any, attempts: int) -> LeasedJob:
-    return LeasedJob(Job(id_, target, user_id, payload), attempts)
+def _lease(leased: LeasedJob) -> dict[str, Any]:
+    return {"job": leased.job.id, "lease": leased.attempts}
 
 
-def _now(connection: Connection) -> datetime:
+def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
+    held = _lease(ending.lease)
+    match ending.outcome:
+        case "done":
+            connection.execute(_FINISH, {"job": ending.lease.job.id, "now": now})
+        case "failed":
+            due = now + timedelta(seconds=ending.after_s)
+            connection.execute(_RETRY, {**held, "due": due, "error": ending.error})
+        case "dead":
+            connection.execute(_BURY, {**held, "now": now, "error": ending.error})
+        case "released":
+            connection.execute(_RELEASE, held)
+
+
+def now_of(connection: Connection) -> datetime:
     """The server's clock, where several machines look at one database."""
     if connection.dialect.name == "sqlite":
         return utc_now()

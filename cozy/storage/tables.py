@@ -40,6 +40,8 @@ users = Table(
     # tokens issued earlier are refused: a new password, a closed account
     Column("tokens_since", UtcDateTime),
     Column("last_login_at", UtcDateTime),
+    # when all that they had said was erased: what was said before is not kept any more
+    Column("erased_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     CheckConstraint("role IN ('user', 'admin')", name="role"),
@@ -104,6 +106,7 @@ messages = Table(
 )
 
 _QUEUED, _LEASED, _DONE = text("state = 'queued'"), text("state = 'leased'"), text("state = 'done'")
+_DEAD, _ERASING = text("state = 'dead'"), text("kind = 'erase' AND state = 'queued'")
 
 outbox = Table(
     "outbox",
@@ -113,6 +116,8 @@ outbox = Table(
     Column("id", Uuid, nullable=False),
     Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
     Column("target", StoredText, nullable=False),
+    # `write`: what a turn teaches; `erase`: forget the user
+    Column("kind", StoredText, nullable=False, server_default=text("'write'")),
     Column("payload", Json, nullable=False),
     Column("state", StoredText, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -131,6 +136,8 @@ outbox = Table(
     Index("ix_outbox_queued", "seq", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
     Index("ix_outbox_earlier", "user_id", "target", "seq", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
     Index("ix_outbox_done", "finished_at", sqlite_where=_DONE, postgresql_where=_DONE),
+    Index("ix_outbox_dead", "seq", sqlite_where=_DEAD, postgresql_where=_DEAD),
+    Index("ix_outbox_erasing", "user_id", "target", "seq", sqlite_where=_ERASING, postgresql_where=_ERASING),
 )
 
 audit_events = Table(

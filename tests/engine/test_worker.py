@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +13,13 @@ import pytest
 from sqlalchemy import select
 
 from cozy.adapters.sql_store import SqlStore
-from cozy.engine.worker import Handler, Worker, exchange_of, learning
+from cozy.engine.learning import exchange_of, learning
+from cozy.engine.worker import Handler, Worker, _pause
 from cozy.errors import EngineInvalidRequest, EngineUnavailable, StorageError
+from cozy.ports.context import EngineChoice
 from cozy.ports.memory import Exchange
-from cozy.ports.store import Job, LeasedJob, TurnRecord
+from cozy.ports.outbox import Ending, LeasedJob
+from cozy.ports.store import Job, JobKind, TurnRecord
 from cozy.storage.database import Database, open_database
 from cozy.storage.outbox import SqlOutbox
 from cozy.storage.tables import outbox
@@ -31,11 +34,13 @@ class Installation:
     store: SqlStore
     users: dict[str, UserId] = field(default_factory=dict[str, UserId])
 
-    async def queue(self, *names: str, user: str = "ada", target: str = "memory") -> None:
+    async def queue(
+        self, *names: str, user: str = "ada", target: str = "memory", kind: JobKind = "write"
+    ) -> None:
         if user not in self.users:
             self.users[user] = await self.store.user(user)
         for name in names:
-            job = Job(uuid4(), target, self.users[user], {"name": name})
+            job = Job(uuid4(), target, self.users[user], {"name": name}, kind)
             turn = TurnId(uuid4())
             record = TurnRecord(turn, self.users[user], None, "mia", (), "complete", 0, {}, (job,))
             await self.store.save_turn(record)
@@ -47,12 +52,10 @@ class Installation:
         found = await self.database.read(lambda connection: connection.execute(query).all())
         return [(row[0].get("name", "-"), *row[1:]) for row in found]
 
-    def worker(
-        self, memory: Handler, *, lease_s: float = 30.0, max_attempts: int = 3, at_once: int = 16
-    ) -> Worker:
-        jobs = {"memory": memory}
-        outbox = SqlOutbox(self.database)
-        return Worker(outbox, jobs, lease_s=lease_s, max_attempts=max_attempts, at_once=at_once)
+    def worker(self, memory: Handler, **given: Any) -> Worker:
+        handlers = {"memory": memory, **given.pop("others", {})}
+        settings = {"lease_s": 30.0, "max_attempts": 3} | given
+        return Worker(SqlOutbox(self.database), handlers, **settings)
 
 
 @pytest.fixture
@@ -186,9 +189,13 @@ async def test_a_job_that_nobody_does_is_given_up(installation: Installation) ->
     async def does(job: Job) -> None: ...
 
     await installation.queue("a", target="astrology")
-    await installation.worker(does).drain(10)
-    [(_, state, _, error)] = await installation.rows()
-    assert (state, error) == ("dead", "EngineInvalidRequest: astrology: nobody here does such jobs")
+    await installation.queue("b", target="memory/gone")
+    await installation.worker(does, others={"memory/embedded": does}).drain(10)
+    no_engine = "no engine `gone` for memory is configured any more"
+    assert await installation.rows() == [
+        ("a", "dead", 1, "EngineInvalidRequest: astrology: nobody here does such jobs"),
+        ("b", "dead", 1, f"EngineInvalidRequest: memory/gone: {no_engine}"),
+    ]
 
 
 async def test_a_watcher_is_told_how_every_attempt_ends(installation: Installation) -> None:
@@ -228,13 +235,13 @@ async def test_a_bug_in_a_job_is_logged_and_tried_again(
     assert {(record.target, record.user_id) for record in caplog.records} == {whose}  # type: ignore[attr-defined]
 
 
-async def test_a_job_that_hangs_is_given_back_when_its_lease_runs_out(installation: Installation) -> None:
+async def test_a_job_that_hangs_is_given_back_after_a_while(installation: Installation) -> None:
     async def hangs(job: Job) -> None:
         await anyio.sleep_forever()
 
     await installation.queue("a")
     with anyio.fail_after(5):
-        await installation.worker(hangs, lease_s=0.05).drain(5)
+        await installation.worker(hangs, job_timeout_s=0.05).drain(5)
     [(_, state, attempts, error)] = await installation.rows()
     assert (state, attempts) == ("queued", 1)
     assert error is not None
@@ -276,7 +283,9 @@ async def test_a_wake_that_comes_while_it_works_is_not_lost(installation: Instal
     assert did == ["a", "b"]
 
 
-async def test_stopping_a_worker_in_the_middle_leaves_the_job_leased(installation: Installation) -> None:
+async def test_stopping_a_worker_in_the_middle_gives_its_jobs_back_at_once(
+    installation: Installation,
+) -> None:
     began = anyio.Event()
 
     async def hangs(job: Job) -> None:
@@ -286,7 +295,148 @@ async def test_stopping_a_worker_in_the_middle_leaves_the_job_leased(installatio
     await installation.queue("a")
     async with at_work(installation.worker(hangs)):
         await began.wait()
-    assert [row[1] for row in await installation.rows()] == ["leased"]
+        assert [row[1] for row in await installation.rows()] == ["leased"]
+    assert await installation.rows() == [("a", "queued", 0, None)]
+
+
+async def test_what_is_done_when_a_worker_is_stopped_is_not_done_again(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    did = anyio.Event()
+
+    async def does(job: Job) -> None:
+        did.set()
+
+    troubled: Any = Troubled(SqlOutbox(installation.database), {"done"})
+    worker = Worker(troubled, {"memory": does}, lease_s=30, max_attempts=3)
+    await installation.queue("a")
+    async with at_work(worker):  # its end cannot be put on record, and would be tried again in a second
+        await did.wait()
+        while troubled.trouble:
+            await anyio.sleep(0.01)
+    assert [row[1] for row in await installation.rows()] == ["done"]
+
+
+async def test_a_long_job_is_held_on_to_and_done_once(installation: Installation) -> None:
+    began: list[str] = []
+    rest = anyio.Event()
+
+    async def takes_long(job: Job) -> None:
+        began.append(job.payload["name"])
+        with anyio.move_on_after(0.6):  # twice its lease
+            await rest.wait()
+
+    await installation.queue("a")
+    one, other = (installation.worker(takes_long, lease_s=0.3) for _ in range(2))
+    async with at_work(one), at_work(other):
+        while (await installation.rows())[0][1] != "done":
+            one.wake()
+            other.wake()
+            await anyio.sleep(0.05)
+    assert began == ["a"]
+    assert [row[2] for row in await installation.rows()] == [1]
+
+
+async def test_a_job_that_was_taken_away_is_stopped(installation: Installation) -> None:
+    began, stopped = anyio.Event(), anyio.Event()
+
+    async def hangs(job: Job) -> None:
+        began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            stopped.set()
+
+    await installation.queue("a")
+    worker = installation.worker(hangs, lease_s=0.1)
+    async with at_work(worker):
+        await began.wait()
+        await installation.database.write(lambda connection: connection.execute(outbox.delete()))
+        await stopped.wait()
+        while worker.busy:
+            await anyio.sleep(0.01)
+
+
+async def test_jobs_that_end_together_are_put_on_record_together(installation: Installation) -> None:
+    batches: list[int] = []
+
+    class Counting(Troubled):
+        async def settle(self, endings: Sequence[Ending]) -> None:
+            batches.append(len(endings))
+            await super().settle(endings)
+
+    here, all_here = [0], anyio.Event()
+
+    async def meets(job: Job) -> None:
+        here[0] += 1
+        if here[0] == 6:
+            all_here.set()
+        await all_here.wait()
+
+    for number in range(6):
+        await installation.queue(f"{number}", user=f"user {number}")
+    counting: Any = Counting(SqlOutbox(installation.database), set())
+    assert await Worker(counting, {"memory": meets}, lease_s=30, max_attempts=3).drain(5) == 0
+    assert batches == [6]
+
+
+async def test_an_engine_that_hangs_leaves_room_for_others(installation: Installation) -> None:
+    never, did = anyio.Event(), anyio.Event()
+
+    async def hangs(job: Job) -> None:
+        await never.wait()
+
+    async def does(job: Job) -> None:
+        did.set()
+
+    for number in range(20):
+        await installation.queue("a", user=f"user {number}")
+    await installation.queue("b", target="profile")
+    worker = installation.worker(hangs, others={"profile": does})
+    async with at_work(worker):
+        await did.wait()
+        assert worker.busy < 20
+
+
+async def test_a_job_whose_workers_die_of_it_is_given_up(installation: Installation) -> None:
+    async def does(job: Job) -> None: ...
+
+    await installation.queue("a")
+    for _ in range(3):
+        await SqlOutbox(installation.database).claim(limit=1, lease_s=0)
+    assert await installation.worker(does, max_attempts=3).drain(5) == 0
+    [(_, state, attempts, error)] = await installation.rows()
+    assert (state, attempts) == ("dead", 4)
+    assert error is not None
+    assert "has died of it" in error
+
+
+async def test_what_is_to_be_erased_is_never_given_up(installation: Installation) -> None:
+    async def refuses(job: Job) -> None:
+        raise EngineInvalidRequest("memory", "no")
+
+    await installation.queue("a", kind="erase")
+    await installation.worker(refuses, max_attempts=1).drain(5)
+    assert [row[1] for row in await installation.rows()] == ["queued"]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "error", "least", "most"),
+    [
+        (1, EngineUnavailable("memory", "away"), 1, 2),
+        (5, EngineUnavailable("memory", "away"), 16, 32),
+        (5000, KeyError("a bug"), 150, 300),
+        (1, EngineUnavailable("memory", "away", retry_after_s=40), 40, 44),
+        (1, EngineUnavailable("memory", "away", retry_after_s=1e9), 3600, 3960),
+    ],
+)
+def test_pauses_grow_up_to_a_bound_and_are_as_long_as_the_engine_asks(
+    attempts: int, error: Exception, least: float, most: float
+) -> None:
+    pauses = [_pause(attempts, error) for _ in range(50)]
+    assert min(pauses) >= least
+    assert max(pauses) <= most
+    assert len(set(pauses)) > 1
 
 
 # -- an outbox in trouble -------------------------------------------------------------------------------
@@ -298,52 +448,50 @@ class Troubled:
 
     outbox: SqlOutbox
     trouble: set[str]
-    claims: int = 0
 
     def _trouble(self, name: str) -> None:
         if name in self.trouble:
             self.trouble.remove(name)
             raise StorageError("the disk is full")
 
-    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
-        self.claims += 1
+    async def claim(self, **asked: Any) -> Sequence[LeasedJob]:
         self._trouble("claim")
-        return await self.outbox.claim(limit=limit, lease_s=lease_s)
+        return await self.outbox.claim(**asked)
 
-    async def done(self, job_id: UUID) -> None:
-        self._trouble("done")
-        await self.outbox.done(job_id)
+    async def settle(self, endings: Sequence[Ending]) -> None:
+        for ending in endings:
+            self._trouble(ending.outcome)
+        await self.outbox.settle(endings)
 
-    async def retry(self, job_id: UUID, *, error: str, after_s: float) -> None:
-        self._trouble("retry")
-        await self.outbox.retry(job_id, error=error, after_s=after_s)
+    async def renew(self, leases: Sequence[LeasedJob], *, lease_s: float) -> Collection[UUID]:
+        self._trouble("renew")
+        return await self.outbox.renew(leases, lease_s=lease_s)
 
-    async def bury(self, job_id: UUID, *, error: str) -> None:
-        self._trouble("bury")
-        await self.outbox.bury(job_id, error=error)
-
-    async def depth(self) -> int:
-        return await self.outbox.depth()
-
-    async def oldest_s(self) -> float:
-        return await self.outbox.oldest_s()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.outbox, name)
 
 
-@pytest.mark.parametrize("call", ["claim", "done", "retry", "bury"])
-async def test_a_worker_outlives_trouble_of_its_outbox(installation: Installation, call: str) -> None:
+@pytest.mark.parametrize("call", ["claim", "done", "failed", "dead", "renew"])
+async def test_a_worker_outlives_trouble_of_its_outbox(
+    installation: Installation, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its work goes on: a job of another user is done after the trouble."""
+    monkeypatch.setattr("cozy.engine.worker.AGAIN_S", 0.01)
     did = anyio.Event()
 
     async def does(job: Job) -> None:
         if job.payload["name"] == "last":
             did.set()
-        elif call == "retry":
+        elif call == "failed":
             raise EngineUnavailable("memory", "is away")
-        elif call == "bury":
+        elif call == "dead":
             raise EngineInvalidRequest("memory", "no")
+        elif call == "renew":
+            while troubled.trouble:
+                await anyio.sleep(0.01)
 
-    troubled = Troubled(SqlOutbox(installation.database), {call})
-    worker = Worker(troubled, {"memory": does}, lease_s=30, max_attempts=3)
+    troubled: Any = Troubled(SqlOutbox(installation.database), {call})
+    worker = Worker(troubled, {"memory": does}, lease_s=0.3 if call == "renew" else 30, max_attempts=3)
     await installation.queue("first")
     async with at_work(worker):
         while troubled.trouble:
@@ -351,6 +499,10 @@ async def test_a_worker_outlives_trouble_of_its_outbox(installation: Installatio
         await installation.queue("last", user="bob")
         worker.wake()
         await did.wait()
+        while worker.busy:
+            await anyio.sleep(0.01)
+    states = {name: state for name, state, *_ in await installation.rows()}
+    assert states.get("first", "done") == {"failed": "queued", "dead": "dead"}.get(call, "done")
 
 
 # -- what the jobs of writeback are ----------------------------------------------------------------------
@@ -361,6 +513,11 @@ class Learner:
 
     def __init__(self) -> None:
         self.taught: list[Exchange] = []
+        self.forgotten: list[UserId] = []
+
+    async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
+        self.forgotten.append(user_id)
+        return 1
 
     async def learn(self, exchange: Exchange) -> int:
         self.taught.append(exchange)
@@ -380,8 +537,10 @@ async def test_a_job_of_writeback_teaches_its_exchange(session: SessionId | None
     memories, profiles = Learner(), Learner()
     first: Any = memories
     second: Any = profiles
-    for target, handler in learning(first, second).items():
-        await handler(Job(UUID(int=2), target, UserId(UUID(int=4)), payload))
+    handlers = learning({"embedded": first}, {"embedded": second})
+    assert set(handlers) == {"memory/embedded", "profile/embedded", "memory", "profile"}
+    for target in ("memory/embedded", "profile/embedded"):
+        await handlers[target](Job(UUID(int=2), target, UserId(UUID(int=4)), payload))
     exchange = Exchange(
         TurnId(UUID(int=1)),
         UserId(UUID(int=4)),
@@ -394,6 +553,35 @@ async def test_a_job_of_writeback_teaches_its_exchange(session: SessionId | None
     assert exchange_of(Job(UUID(int=2), "memory", UserId(UUID(int=4)), payload)) == exchange
 
 
+async def test_each_engine_has_its_own_jobs_and_those_of_earlier_versions_are_the_defaults() -> None:
+    mine: Any = Learner()
+    theirs: Any = Learner()
+    handlers = learning({"embedded": theirs, "mine": mine}, {}, default=EngineChoice(memory="mine"))
+    assert set(handlers) == {"memory", "memory/embedded", "memory/mine"}
+    assert handlers["memory"] is handlers["memory/mine"]
+
+
+async def test_a_job_of_an_erasure_makes_its_engine_forget_the_user() -> None:
+    memories: Any = Learner()
+    ada = UserId(UUID(int=4))
+    await learning({"mine": memories}, {})["memory/mine"](Job(UUID(int=2), "memory/mine", ada, {}, "erase"))
+    assert (memories.forgotten, memories.taught) == ([ada], [])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"turn_id": "x"},
+        {"turn_id": 3, "personality_id": "mia", "model": "m", "user": "", "assistant": ""},
+    ],
+    ids=["empty", "cut off", "of wrong types"],
+)
+def test_a_job_that_holds_no_exchange_is_not_tried_again(payload: dict[str, Any]) -> None:
+    with pytest.raises(EngineInvalidRequest, match="holds no exchange"):
+        exchange_of(Job(UUID(int=2), "memory/mine", UserId(UUID(int=4)), payload))
+
+
 class LateOutbox:
     """Answers that nothing is due only when what was under way has ended."""
 
@@ -401,15 +589,15 @@ class LateOutbox:
         self._inner = SqlOutbox(database)
         self.looked, self.ended = anyio.Event(), anyio.Event()
 
-    async def claim(self, *, limit: int, lease_s: float) -> Sequence[LeasedJob]:
-        found = await self._inner.claim(limit=limit, lease_s=lease_s)
+    async def claim(self, **asked: Any) -> Sequence[LeasedJob]:
+        found = await self._inner.claim(**asked)
         if not found and not self.ended.is_set():
             self.looked.set()
             await self.ended.wait()
         return found
 
-    async def done(self, job_id: UUID) -> None:
-        await self._inner.done(job_id)
+    async def settle(self, endings: Sequence[Ending]) -> None:
+        await self._inner.settle(endings)
         self.ended.set()
 
     def __getattr__(self, name: str) -> Any:

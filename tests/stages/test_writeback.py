@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from cozy.engine.worker import exchange_of
+from cozy.engine.learning import exchange_of
+from cozy.ports.context import EngineChoice
 from cozy.stages.values import Queued, Reply, Saved
 from cozy.stages.writeback import Writeback, WritebackSettings
 from cozy.turn import Message, ToolCall, TurnId
-from tests.stages.seat import FIRST, MAIN, Seat, ports, turn
+from tests.stages.seat import FIRST, MAIN, Seat, persona, ports, turn
 
 REPLY = Reply("你好，小明", model="demo/demo")
 
@@ -20,7 +21,7 @@ def writeback(**settings: Any) -> Writeback:
 
 def test_each_target_is_one_job_that_holds_the_exchange() -> None:
     jobs = writeback().jobs(REPLY, Seat(turn=turn("我叫小明")))
-    assert [job.target for job in jobs] == ["memory", "profile"]
+    assert [job.target for job in jobs] == ["memory/embedded", "profile/embedded"]
     for job in jobs:
         exchange = exchange_of(job)
         assert (exchange.turn_id, exchange.session_id, exchange.model) == (FIRST, MAIN, "demo/demo")
@@ -28,7 +29,14 @@ def test_each_target_is_one_job_that_holds_the_exchange() -> None:
 
 
 def test_only_the_named_targets_are_taught() -> None:
-    assert [job.target for job in writeback(targets="profile").jobs(REPLY, Seat())] == ["profile"]
+    jobs = writeback(targets="profile").jobs(REPLY, Seat())
+    assert [job.target for job in jobs] == ["profile/embedded"]
+
+
+def test_the_engines_that_the_personality_has_are_taught() -> None:
+    engines = EngineChoice(memory="mine", profile="theirs")
+    jobs = writeback().jobs(REPLY, Seat(persona=persona(engines=engines)))
+    assert [job.target for job in jobs] == ["memory/mine", "profile/theirs"]
 
 
 def test_the_same_turn_gives_the_same_jobs_and_another_turn_others() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
@@ -9,7 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from cozy.adapters.sql_store import SqlStore
-from cozy.ports.store import Job, LeasedJob, TurnRecord
+from cozy.ports.outbox import Ending, JobProgress, LeasedJob, OutboxFigures
+from cozy.ports.store import Job, JobKind, TurnRecord
 from cozy.storage import outbox as module
 from cozy.storage.database import Database, open_database
 from cozy.storage.outbox import SqlOutbox
@@ -29,9 +31,11 @@ class Desk:
         self.store = SqlStore(database)
         self.outbox = SqlOutbox(database)
 
-    async def hand_in(self, user: UserId, *names: str, target: str = "memory") -> list[UUID]:
+    async def hand_in(
+        self, user: UserId, *names: str, target: str = "memory", kind: JobKind = "write"
+    ) -> list[UUID]:
         """One turn that leaves a job for each name, in this order."""
-        jobs = tuple(Job(uuid4(), target, user, {"name": name}) for name in names)
+        jobs = tuple(Job(uuid4(), target, user, {"name": name}, kind) for name in names)
         await self.store.save_turn(
             TurnRecord(TurnId(uuid4()), user, None, "default", (), "complete", 0, {}, jobs)
         )
@@ -39,6 +43,15 @@ class Desk:
 
     async def claim(self, limit: int = 10, lease_s: float = LEASE_S) -> list[str]:
         return names(await self.outbox.claim(limit=limit, lease_s=lease_s))
+
+    async def settle(self, job_id: UUID, outcome: Any, attempts: int = 1, **more: Any) -> None:
+        """As the worker does that has taken it the `attempts`th time."""
+        nobody = UserId(UUID(int=0))
+        lease = LeasedJob(Job(job_id, "memory", nobody, {}), attempts)
+        await self.outbox.settle([Ending(lease, outcome, **more)])
+
+    async def done(self, job_id: UUID) -> None:
+        await self.settle(job_id, "done")
 
     async def row(self, job_id: UUID) -> dict[str, object]:
         statement = select(outbox).where(outbox.c.id == job_id)
@@ -67,7 +80,7 @@ async def ming(desk: Desk) -> UserId:
 async def test_an_empty_outbox_gives_nothing(desk: Desk) -> None:
     assert await desk.claim() == []
     assert await desk.outbox.depth() == 0
-    assert await desk.outbox.oldest_s() == 0
+    assert await desk.outbox.figures() == OutboxFigures()
 
 
 async def test_the_oldest_job_is_the_one_that_was_written_first_and_is_not_done(
@@ -81,10 +94,10 @@ async def test_the_oldest_job_is_the_one_that_was_written_first_and_is_not_done(
         await desk.database.write(lambda c, statement=statement: c.execute(statement))
         if name == "older":
             older = job
-    assert await desk.outbox.oldest_s() == pytest.approx(3600, abs=30)
+    assert (await desk.outbox.figures()).oldest_s == pytest.approx(3600, abs=30)
     assert await desk.claim(1) == ["old"]
-    await desk.outbox.done(older)
-    assert await desk.outbox.oldest_s() == pytest.approx(90, abs=30)
+    await desk.done(older)
+    assert (await desk.outbox.figures()).oldest_s == pytest.approx(90, abs=30)
 
 
 async def test_a_job_comes_back_as_it_was_handed_in(desk: Desk, ada: UserId) -> None:
@@ -104,7 +117,7 @@ async def test_one_job_at_a_time_for_a_user_and_target_in_the_order_of_writing(
     for job_id in (first, second, third):
         done += await desk.claim()
         assert await desk.claim() == []
-        await desk.outbox.done(job_id)
+        await desk.done(job_id)
     assert done == ["first", "second", "third"]
     assert await desk.outbox.depth() == 0
 
@@ -122,13 +135,13 @@ async def test_a_job_that_is_given_back_is_due_later_and_holds_up_those_behind_i
 ) -> None:
     first, second = await desk.hand_in(ada, "first", "second")
     assert await desk.claim() == ["first"]
-    await desk.outbox.retry(first, error="模型不在", after_s=3600)
+    await desk.settle(first, "failed", error="模型不在", after_s=3600)
     assert await desk.claim() == []
     assert (await desk.row(first))["last_error"] == "模型不在"
     await _make_due(desk, first)
     (again,) = await desk.outbox.claim(limit=10, lease_s=LEASE_S)
     assert (again.job.id, again.attempts) == (first, 2)
-    await desk.outbox.done(first)
+    await desk.done(first)
     assert await desk.claim() == ["second"]
     assert (await desk.row(second))["attempts"] == 1
 
@@ -144,7 +157,7 @@ async def test_a_lease_that_ran_out_is_taken_again(desk: Desk, ada: UserId) -> N
 async def test_a_buried_job_is_kept_and_holds_up_nobody(desk: Desk, ada: UserId) -> None:
     first, _ = await desk.hand_in(ada, "first", "second")
     assert await desk.claim() == ["first"]
-    await desk.outbox.bury(first, error="bad payload")
+    await desk.settle(first, "dead", error="bad payload")
     assert await desk.outbox.depth() == 1
     assert await desk.claim() == ["second"]
     row = await desk.row(first)
@@ -155,11 +168,110 @@ async def test_a_late_word_of_a_worker_that_lost_its_lease_changes_nothing(desk:
     (job_id,) = await desk.hand_in(ada, "first")
     await desk.claim(lease_s=0)
     await desk.claim()
-    await desk.outbox.done(job_id)
-    await desk.outbox.retry(job_id, error="late", after_s=0)
-    await desk.outbox.bury(job_id, error="late")
+    await desk.done(job_id)
+    await desk.settle(job_id, "failed", 2, error="late")
+    await desk.settle(job_id, "dead", 2, error="late")
     assert (await desk.row(job_id))["state"] == "done"
     assert await desk.claim() == []
+
+
+async def test_a_worker_that_lost_its_lease_says_nothing_of_the_one_that_has_it(
+    desk: Desk, ada: UserId
+) -> None:
+    (job_id,) = await desk.hand_in(ada, "first")
+    late = (await desk.outbox.claim(limit=1, lease_s=0))[0]
+    await desk.claim()
+    before = await desk.row(job_id)
+    for outcome in ("failed", "dead", "released"):
+        await desk.settle(job_id, outcome, late.attempts, error="late")
+    assert await desk.outbox.renew([late], lease_s=LEASE_S) == set()
+    assert await desk.row(job_id) == before
+
+
+async def test_a_lease_that_is_renewed_does_not_run_out(desk: Desk, ada: UserId) -> None:
+    await desk.hand_in(ada, "first")
+    leased = await desk.outbox.claim(limit=1, lease_s=0)
+    assert await desk.outbox.renew(leased, lease_s=LEASE_S) == {leased[0].job.id}
+    assert await desk.claim() == []
+
+
+async def test_a_job_that_is_released_is_due_at_once_and_was_not_tried(desk: Desk, ada: UserId) -> None:
+    (job_id,) = await desk.hand_in(ada, "first")
+    await desk.claim()
+    await desk.settle(job_id, "released")
+    assert (await desk.row(job_id))["attempts"] == 0
+    assert await desk.claim() == ["first"]
+
+
+async def test_targets_that_are_left_out_wait(desk: Desk, ada: UserId) -> None:
+    await desk.hand_in(ada, "memory")
+    await desk.hand_in(ada, "profile", target="profile")
+    assert names(await desk.outbox.claim(limit=9, lease_s=LEASE_S, without=["memory"])) == ["profile"]
+    assert await desk.outbox.claim(limit=9, lease_s=LEASE_S, without=["memory"]) == []
+
+
+async def test_how_far_jobs_are_is_told(desk: Desk, ada: UserId, ming: UserId) -> None:
+    done, failed = await desk.hand_in(ada, "done", "failed")
+    (waiting,) = await desk.hand_in(ming, "waiting")
+    await desk.claim(limit=1)
+    await desk.done(done)
+    await desk.claim(limit=1)
+    await desk.settle(failed, "failed", error="away", after_s=60)
+    found = await desk.outbox.progress([done, failed, waiting, uuid4()])
+    assert found == {
+        done: JobProgress("done", None),
+        failed: JobProgress("queued", "away"),
+        waiting: JobProgress("queued", None),
+    }
+    assert [found[job].has_ended for job in (done, failed, waiting)] == [True, True, False]
+
+
+async def test_only_the_newest_writes_that_wait_are_kept(desk: Desk, ada: UserId) -> None:
+    await desk.hand_in(ada, "being done")
+    await desk.claim()
+    await desk.hand_in(ada, "erase", kind="erase")
+    for name in ("old", "newer", "newest"):
+        await desk.hand_in(ada, name)
+    assert await desk.outbox.trim(keep=2) == 1
+    assert await desk.outbox.trim(keep=2) == 0
+    left = await desk.database.read(
+        lambda c: c.execute(select(outbox.c.payload).order_by(outbox.c.seq)).scalars().all()
+    )
+    assert [payload["name"] for payload in left] == ["being done", "erase", "newer", "newest"]
+
+
+async def test_writes_that_have_waited_too_long_are_dropped(desk: Desk, ada: UserId) -> None:
+    old, young = await desk.hand_in(ada, "old", "young")
+    (erase,) = await desk.hand_in(ada, "erase", kind="erase")
+    for job in (old, erase):
+        await _change(desk, job, created_at=utc_now() - timedelta(hours=2))
+    assert await desk.outbox.trim(keep=100, older_than_s=3600) == 1
+    assert set(await desk.outbox.progress([old, young, erase])) == {young, erase}
+
+
+async def test_a_write_that_fails_while_its_user_is_erased_is_not_tried_again(
+    desk: Desk, ada: UserId, ming: UserId
+) -> None:
+    (write,) = await desk.hand_in(ada, "write")
+    (lost,) = await desk.hand_in(ming, "lost")
+    await desk.claim(limit=1)
+    await desk.claim(limit=1, lease_s=0)
+    for user in (ada, ming):
+        await desk.hand_in(user, "erase", kind="erase")
+        await desk.hand_in(user, "after")
+    await desk.settle(write, "failed", error="away")
+    assert await desk.claim() == ["erase", "erase"]
+    assert await desk.outbox.progress([write, lost]) == {}
+
+
+async def test_figures_tell_writes_that_wait_from_all_that_is_open(desk: Desk, ada: UserId) -> None:
+    dead, *_ = await desk.hand_in(ada, "dead", "being done", "waiting")
+    await desk.claim()
+    await desk.settle(dead, "dead", error="no")
+    await desk.claim()
+    await desk.hand_in(ada, "erase", kind="erase")
+    found = await desk.outbox.figures()
+    assert (found.waiting, found.open, found.dead) == (1, 3, 1)
 
 
 async def test_a_job_written_twice_is_one_job_even_after_it_is_done(desk: Desk, ada: UserId) -> None:
@@ -169,7 +281,7 @@ async def test_a_job_written_twice_is_one_job_even_after_it_is_done(desk: Desk, 
     await desk.store.save_turn(record)
     assert await desk.outbox.depth() == 1
     assert await desk.claim() == ["once"]
-    await desk.outbox.done(job.id)
+    await desk.done(job.id)
     await desk.store.save_turn(record)
     assert await desk.claim() == []
 
@@ -180,7 +292,7 @@ async def test_a_finished_job_is_forgotten_after_a_while_and_keeps_no_words_unti
     old, new, waiting = await desk.hand_in(ada, "old", "new", "waiting")
     for job_id in (old, new):
         await desk.claim()
-        await desk.outbox.done(job_id)
+        await desk.done(job_id)
         assert (await desk.row(job_id))["payload"] == {}
     long_ago = utc_now() - module.KEPT_DONE - timedelta(minutes=1)
     await _change(desk, old, finished_at=long_ago)
@@ -203,7 +315,7 @@ async def test_two_claimers_never_get_the_same_job(database_url: str) -> None:
                 claimed.extend(names(leased))
                 assert len({item.job.user_id for item in leased}) == len(leased)
                 for item in leased:
-                    await outbox.done(item.job.id)
+                    await outbox.settle([Ending(item, "done")])
 
         with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
@@ -228,7 +340,7 @@ async def test_the_database_itself_refuses_a_second_lease_for_a_user_and_target(
 
 async def test_claiming_goes_by_the_partial_indexes(desk: Desk, ada: UserId) -> None:
     await desk.hand_in(ada, "one")
-    values = {"now": utc_now(), "limit": 10}
+    values = {"now": utc_now(), "limit": 10, "without": []}
     used = await desk.database.write(lambda connection: plan_of(connection, module._CHOOSE, values))
     assert "ix_outbox_queued" in used or "ix_outbox_earlier" in used
     assert "ix_outbox_leased" in used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -30,7 +31,7 @@ from cozy.events import TurnFailed, TurnFinished
 from cozy.interfaces.http.exchange import Exchange
 from cozy.interfaces.http.service import Service
 from cozy.ports.operations import Reload
-from cozy.ports.store import Outbox
+from cozy.ports.outbox import Outbox
 
 FRESH_S = 5.0
 """How long what the database was asked for a scrape is good for others."""
@@ -117,6 +118,7 @@ class Metrics:
         last = "livemostrecent"
         self.outbox_jobs = self._gauge("outbox_jobs", "Jobs that wait or are being done", last)
         self.outbox_oldest = self._gauge("outbox_oldest_seconds", "Age of the oldest of them", last)
+        self.outbox_dead = self._gauge("outbox_dead", "Jobs that were given up", last)
         self.reloads = self._counter("reloads", "Readings of the personalities, the first too", "outcome")
         self.reloaded_at = self._gauge(
             "reload_success_timestamp_seconds", "When all processes had read the personalities", "livemin"
@@ -206,14 +208,12 @@ class Metrics:
         async with self._looking:
             if monotonic() < self._look_again:
                 return
-            depth = oldest = math.nan
-            try:
-                with anyio.move_on_after(PATIENCE_S):
-                    depth, oldest = await outbox.depth(), await outbox.oldest_s()
-            except StorageError:
-                pass  # `/health` says why
-            self.outbox_jobs.set(depth)
-            self.outbox_oldest.set(oldest)
+            found = None
+            with suppress(StorageError), anyio.move_on_after(PATIENCE_S):  # `/health` says why
+                found = await outbox.figures()
+            self.outbox_jobs.set(found.open if found else math.nan)
+            self.outbox_oldest.set(found.oldest_s if found else math.nan)
+            self.outbox_dead.set(found.dead if found else math.nan)
             self._look_again = monotonic() + FRESH_S
 
     def text(self) -> bytes:

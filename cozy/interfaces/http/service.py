@@ -12,10 +12,10 @@ from cozy.engine.worker import Worker
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
 from cozy.ports.operations import HealthCheck, Reload, ReloadState
+from cozy.ports.outbox import Outbox
 from cozy.ports.realtime import RealtimeTokens
 from cozy.ports.requests import Requests
 from cozy.ports.sessions import Sessions
-from cozy.ports.store import Outbox
 from cozy.settings import Settings
 
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import cozy
 from cozy.errors import StorageError
 from cozy.interfaces.http.metrics import Metrics
+from cozy.ports.outbox import OutboxFigures
 from cozy.ports.store import Job, TurnRecord
 from cozy.turn import TurnId, UserId
 from tests.interfaces.http.conftest import TALK, UNLIMITED, personality
@@ -283,14 +284,11 @@ class Backlog:
     def __init__(self) -> None:
         self.asked, self.broken = 0, False
 
-    async def depth(self) -> int:
+    async def figures(self) -> OutboxFigures:
         self.asked += 1
         if self.broken:
             raise StorageError("the database is away")
-        return 7
-
-    async def oldest_s(self) -> float:
-        return 30.5
+        return OutboxFigures(waiting=6, open=7, oldest_s=30.5, dead=2)
 
 
 async def test_the_database_is_asked_once_for_scrapes_that_follow_one_another(
@@ -303,6 +301,7 @@ async def test_the_database_is_asked_once_for_scrapes_that_follow_one_another(
     assert outbox.asked == 1
     assert b"cozy_outbox_jobs 7.0" in metrics.text()
     assert b"cozy_outbox_oldest_seconds 30.5" in metrics.text()
+    assert b"cozy_outbox_dead 2.0" in metrics.text()
     monkeypatch.setattr("cozy.interfaces.http.metrics.FRESH_S", 0.0)
     metrics, outbox = Metrics(), Backlog()
     await metrics.look_at(outbox)  # pyright: ignore[reportArgumentType]
