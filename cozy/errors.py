@@ -147,6 +147,9 @@ class EngineError(CozyError):
 
     code = "ENGINE_UNAVAILABLE"
     retryable: ClassVar[bool] = False
+    """Whether another try may go well."""
+    counts: ClassVar[bool] = True
+    """Whether it speaks against the engine: enough of these, and it is left alone."""
 
     def __init__(
         self,
@@ -164,35 +167,51 @@ class EngineError(CozyError):
 
 
 class EngineInitError(EngineError):
+    """It could not be set up."""
+
     code = "ENGINE_INIT"
 
 
 class EngineTimeout(EngineError):
+    """It did not answer in time."""
+
     code = "ENGINE_TIMEOUT"
     retryable = True
 
 
 class EngineAuthError(EngineError):
+    """It refused our credentials."""
+
     code = "ENGINE_AUTH"
 
 
 class EngineRateLimited(EngineError):
+    """It asks us to slow down; where it says for how long, it is left alone so long."""
+
     code = "ENGINE_RATE_LIMITED"
     retryable = True
 
 
 class EngineInvalidRequest(EngineError):
+    """It refused this request; another try would be refused too."""
+
     code = "ENGINE_INVALID_REQUEST"
+    counts = False
 
 
 class EngineUnavailable(EngineError):
+    """It is away, or answered nonsense."""
+
     code = "ENGINE_UNAVAILABLE"
     retryable = True
 
 
 class EngineCircuitOpen(EngineUnavailable):
+    """It has failed so often that it is left alone for a while, and was not asked."""
+
     code = "ENGINE_CIRCUIT_OPEN"
     retryable = False
+    counts = False
 
     def __init__(self, engine: str, open_s: float) -> None:
         super().__init__(engine, "has failed too often and is left alone for a while", retry_after_s=open_s)

@@ -12,12 +12,13 @@ import click
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from cozy import cli, events
+from cozy import cli, errors, events
 from cozy.dsl.explain import explanations
 from cozy.dsl.spec import EnginesSpec, PersonalitySpec, PipelineSpec
 from cozy.interfaces.http.app import endpoints
 from cozy.interfaces.http.chat import Chat
 from cozy.interfaces.http.metrics import Metrics
+from cozy.ports.context import EngineRecord
 from cozy.service import extensions
 from cozy.settings import KNOWN_PROVIDERS, ProviderSettings, Settings
 from cozy.stages.base import StageSettings
@@ -39,7 +40,46 @@ def pages() -> Mapping[str, str]:
         "commands.md": "\n".join(commands()),
         "diagnostics.md": "\n".join(diagnostics()),
         "http.md": "\n".join(http()),
+        "engines.md": "\n".join(engines()),
     }
+
+
+def engines() -> Iterator[str]:
+    yield NOTE
+    yield "# Engines\n"
+    yield "What the engines of the personal context (knowledge, profile, memory) can do wrong, and how it is told."
+    yield "[Engines](../concepts/engines.md) says what stands around them.\n"
+    yield "## What can go wrong\n"
+    yield "| code | what | counts against the engine | `retries` and the outbox try again |"
+    yield "|---|---|---|---|"
+    for kind in (
+        errors.EngineInitError,
+        errors.EngineTimeout,
+        errors.EngineAuthError,
+        errors.EngineRateLimited,
+        errors.EngineInvalidRequest,
+        errors.EngineUnavailable,
+        errors.EngineCircuitOpen,
+    ):
+        again = "yes" if kind.retryable else "the outbox alone"
+        if kind is errors.EngineInvalidRequest:
+            again = "no"
+        yield f"| `{kind.code}` | {inspect.getdoc(kind)} | {'yes' if kind.counts else 'no'} | {again} |"
+    yield ""
+    yield "A question that is cancelled, because its client left or the turn ended, counts for nothing."
+    yield "A write that is longer than `learn_timeout_s` does not count: it may be slow and reads quick."
+    yield "An error that none of these fits is a bug: it is in the log, and counts as `ENGINE_UNAVAILABLE`.\n"
+    yield "## What a turn has on record\n"
+    yield from table_of(EngineRecord)
+
+
+def table_of(cls: type[Any]) -> Iterator[str]:
+    """The fields of a dataclass with what their docstrings say."""
+    texts = field_texts(Path(inspect.getfile(cls)))
+    yield "| field | what |"
+    yield "|---|---|"
+    for name in cls.__dataclass_fields__:
+        yield f"| `{name}` | {cell(texts.get((cls.__name__, name), ''))} |"
 
 
 def http() -> Iterator[str]:

@@ -18,7 +18,6 @@ from cozy.errors import (
     CozyError,
     EngineCircuitOpen,
     EngineError,
-    EngineInvalidRequest,
     EngineTimeout,
     EngineUnavailable,
 )
@@ -119,7 +118,7 @@ class Guard:
 
     def note(self, ticket: Ticket, error: EngineError | None) -> None:
         """An outcome. A request that was wrong says that the engine is there."""
-        if error is None or isinstance(error, EngineInvalidRequest):
+        if error is None or not error.counts:
             if self.breaker.succeeded(ticket):
                 _log.warning("engine answers again", extra={"engine": self.kind, "provider": self.name})
                 self._tell()

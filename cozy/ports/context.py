@@ -62,6 +62,7 @@ class EngineRecord:
     """How a question to an engine went, for the turn's record."""
 
     engine: EngineKind
+    """`knowledge`, `profile` or `memory`."""
     provider: str
     """The engine's name in the configuration."""
     outcome: str
@@ -71,6 +72,7 @@ class EngineRecord:
     cache: CacheHit = ""
     """Where the answer was kept; empty: the engine gave it."""
     items: int = 0
+    """How many it brought."""
     reason: str = ""
     """What went wrong, in a sentence."""
 
