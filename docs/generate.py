@@ -47,7 +47,7 @@ def pages() -> Mapping[str, str]:
 def engines() -> Iterator[str]:
     yield NOTE
     yield "# Engines\n"
-    yield "What the engines of the personal context (knowledge, profile, memory) can do wrong, and how it is told."
+    yield "What engines of the personal context can do wrong, and how it is told."
     yield "[Engines](../concepts/engines.md) says what stands around them.\n"
     yield "## What can go wrong\n"
     yield "| code | what | counts against the engine | `retries` and the outbox try again |"
