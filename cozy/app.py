@@ -27,7 +27,7 @@ from cozy.engine.library import Library
 from cozy.engine.worker import Worker
 from cozy.errors import EngineError, PersonalityError
 from cozy.ports import Ports
-from cozy.ports.context import EMBEDDED, EngineChoice
+from cozy.ports.context import EngineChoice
 from cozy.ports.knowledge import KnowledgeBase
 from cozy.ports.llm import LLM, ModelCard
 from cozy.ports.memory import Memories
@@ -38,6 +38,7 @@ from cozy.ports.tools import Toolbox
 from cozy.settings import BRINGS, ProviderSettings, RedisSettings, Settings, shipped
 
 if TYPE_CHECKING:
+    from cozy.adapters.engine_context import EngineContext
     from cozy.adapters.model_servers import OpenAIServer
     from cozy.adapters.openai_clients import OpenAIClients
     from cozy.adapters.shared_redis import SharedRedis
@@ -59,6 +60,7 @@ class App:
     knowledge: KnowledgeBase
     memories: Memories
     profiles: Profiles
+    context: EngineContext
     tools: Toolbox
     worker: Worker
     models: ModelLoader
@@ -229,7 +231,6 @@ def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[App]:
     from cozy.adapters.encoding_files import EncodingFiles
-    from cozy.adapters.engine_context import EngineContext
     from cozy.adapters.llm_router import LLMRouter
     from cozy.adapters.openai_clients import openai_clients
     from cozy.adapters.sql_audit import SqlAudit
@@ -244,14 +245,14 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
         clients = await stack.enter_async_context(openai_clients())
         providers = providers_of(settings, clients)
         llm = LLMRouter(providers)
-        stored = await stack.enter_async_context(open_storage(settings, llm))
+        stored = await stack.enter_async_context(open_storage(settings, llm, redis))
         tools = BuiltinTools(timezone=settings.tools.timezone)
         tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
         models = ModelLoader(providers, tokens)
         library = Library(compile_all(result, settings, tools))
         worker = Worker(
             stored.outbox,
-            learning({EMBEDDED: stored.memories}, {EMBEDDED: stored.profiles}),
+            learning(stored.context.memories, stored.context.profiles, default=engines_of(settings)),
             lease_s=settings.workers.lease_s,
             max_attempts=settings.workers.max_attempts,
             job_timeout_s=settings.workers.job_timeout_s,
@@ -262,7 +263,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
             knowledge=stored.knowledge,
             profiles=stored.profiles,
             memories=stored.memories,
-            context=EngineContext.embedded(stored.knowledge, stored.profiles, stored.memories),
+            context=stored.context,
             store=stored.store,
             tokens=tokens,
             effects=SqlEffects(stored.database),
@@ -281,6 +282,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
                     stored.knowledge,
                     stored.memories,
                     stored.profiles,
+                    stored.context,
                     tools,
                     worker,
                     models,
@@ -301,7 +303,7 @@ async def _redis(settings: RedisSettings, stack: AsyncExitStack) -> SharedRedis 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The database, and what it fills."""
+    """The database, and what it fills; the engines are those that the configuration chooses."""
 
     database: Database
     store: Store
@@ -309,15 +311,20 @@ class Stored:
     knowledge: KnowledgeBase
     memories: Memories
     profiles: Profiles
+    context: EngineContext
+    """Every engine there is."""
 
 
 @asynccontextmanager
-async def open_storage(settings: Settings, llm: LLM) -> AsyncGenerator[Stored]:
-    """The database, brought up to date where it is SQLite's, and the engines embedded in it.
+async def open_storage(
+    settings: Settings, llm: LLM, redis: SharedRedis | None = None
+) -> AsyncGenerator[Stored]:
+    """The database, brought up to date where it is SQLite's, and the engines: embedded in it, or outside.
 
     Raises StorageError.
     """
     from cozy.adapters.extraction import Extractor
+    from cozy.adapters.installed_engines import EmbeddedEngines, open_engines
     from cozy.adapters.sql_knowledge import SqlKnowledge
     from cozy.adapters.sql_memory import SqlMemories
     from cozy.adapters.sql_profile import SqlProfiles
@@ -332,11 +339,16 @@ async def open_storage(settings: Settings, llm: LLM) -> AsyncGenerator[Stored]:
     async with open_database(url) as database:
         await check_migrated(database)
         extractor = Extractor(llm)
-        yield Stored(
-            database,
-            SqlStore(database),
-            SqlOutbox(database),
-            SqlKnowledge(database),
-            SqlMemories(database, extractor),
-            SqlProfiles(database, extractor),
+        embedded = EmbeddedEngines(
+            SqlKnowledge(database), SqlProfiles(database, extractor), SqlMemories(database, extractor)
         )
+        async with open_engines(settings, database, embedded, redis, os.environ) as context:
+            yield Stored(
+                database,
+                SqlStore(database),
+                SqlOutbox(database),
+                context.knowledges[settings.context.knowledge],
+                context.memories[settings.context.memory],
+                context.profiles[settings.context.profile],
+                context,
+            )

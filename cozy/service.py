@@ -12,6 +12,7 @@ import anyio.to_thread
 from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.adapters.health_checks import (
     database_check,
+    engine_check,
     model_server_check,
     personalities_check,
     redis_check,
@@ -66,10 +67,12 @@ async def open_service(
             worker=app.worker,
             outbox=SqlOutbox(app.database),
             realtime=await _realtime(settings, stack, os.environ),
+            breakers=app.context.guards,
             checks=(
                 database_check(app.database),
                 personalities_check(reloader.state),
                 *checks,
+                *(engine_check(guard, app.context.probes.get(guard.name)) for guard in app.context.guards),
                 *_models(app),
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
@@ -37,6 +37,10 @@ class EngineContext:
     memories: Mapping[str, GuardedMemories]
     timeout_s: float = 2.0
     """For all that a turn asks, together."""
+    probes: Mapping[str, Callable[[], Awaitable[None]]] = field(
+        default_factory=dict[str, Callable[[], Awaitable[None]]]
+    )
+    """Whether an engine outside is up, by its name; raises EngineError where it is not."""
 
     @staticmethod
     def embedded(knowledge: Any, profiles: Any, memories: Any, timeout_s: float = 60.0) -> EngineContext:

@@ -18,6 +18,7 @@ from cozy.ports.operations import DependencyHealth, HealthCheck, ReloadState
 from cozy.storage.database import Database
 
 if TYPE_CHECKING:
+    from cozy.adapters.guard import Guard
     from cozy.adapters.shared_redis import SharedRedis
 
 PATIENCE_S = 2.0
@@ -76,6 +77,27 @@ def model_server_check(name: str, base_url: str) -> HealthCheck:
             return ""
 
     return cached(_check(f"model/{name}", probe, vital=False))
+
+
+def engine_check(guard: Guard, probe: Callable[[], Awaitable[None]] | None) -> HealthCheck:
+    """Whether turns ask an engine of the personal context, and whether it answers `probe`; turns go on
+    without it."""
+    name = f"{guard.kind}/{guard.name}"
+
+    async def ask() -> str:
+        if probe is not None:
+            await probe()
+        return ""
+
+    answers = cached(_check(name, ask, vital=False))
+
+    async def check() -> DependencyHealth:
+        if guard.breaker.state == "closed":
+            return await answers()
+        reason = f"left alone for another {guard.breaker.open_s:.0f} s: {guard.last_failure}"
+        return DependencyHealth(name, "degraded", None, reason, vital=False)
+
+    return check
 
 
 def cached(check: HealthCheck, fresh_s: float = FRESH_S) -> HealthCheck:

@@ -30,7 +30,7 @@ from cozy.errors import RateLimited, StorageError
 from cozy.events import TurnFailed, TurnFinished
 from cozy.interfaces.http.exchange import Exchange
 from cozy.interfaces.http.service import Service
-from cozy.ports.operations import Reload
+from cozy.ports.operations import BreakerState, Reload
 from cozy.ports.outbox import Outbox
 
 FRESH_S = 5.0
@@ -97,6 +97,13 @@ class Metrics:
         self.cached_tokens = self._counter(
             "cached_tokens", "Tokens of prompts that model servers had seen before", "model"
         )
+        self.engine_breaker = self._gauge(
+            "engine_breaker",
+            "0: asked, 1: one question tries it, 2: left alone",
+            "livemax",
+            "engine",
+            "provider",
+        )
         self.engine_errors = self._counter(
             "engine_errors", "Failures of engines, made good or not", "engine", "code"
         )
@@ -150,6 +157,8 @@ class Metrics:
         service.engine.watch(self._turn_ended)
         service.worker.watch(lambda target, outcome: self.jobs.labels(target, outcome).inc())
         service.reloads.watch(self._reloaded)
+        for breaker in service.breakers:
+            breaker.watch(self._breaker_changed)
 
     def request(self, method: str, exchange: Exchange) -> None:
         """Count a request that has been answered."""
@@ -194,6 +203,9 @@ class Metrics:
         self.tokens.labels(model, "prompt").inc(asked.usage.prompt_tokens)
         self.tokens.labels(model, "completion").inc(asked.usage.completion_tokens)
         self.cached_tokens.labels(model).inc(asked.usage.cached_tokens)
+
+    def _breaker_changed(self, engine: str, provider: str, state: BreakerState) -> None:
+        self.engine_breaker.labels(engine, provider).set({"closed": 0, "half_open": 1, "open": 2}[state])
 
     def _reloaded(self, reload: Reload) -> None:
         self.reloads.labels("failed" if reload.errors else "done").inc()

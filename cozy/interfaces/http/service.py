@@ -11,7 +11,7 @@ from cozy.engine.engine import Engine
 from cozy.engine.worker import Worker
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
-from cozy.ports.operations import HealthCheck, Reload, ReloadState
+from cozy.ports.operations import Breaks, HealthCheck, Reload, ReloadState
 from cozy.ports.outbox import Outbox
 from cozy.ports.realtime import RealtimeTokens
 from cozy.ports.requests import Requests
@@ -37,6 +37,8 @@ class Service:
     realtime: RealtimeTokens | None = None
     """Who lends tokens for voice calls; None: nobody."""
     checks: Sequence[HealthCheck] = ()
+    breakers: Sequence[Breaks] = ()
+    """The engines of the personal context, each behind its circuit breaker."""
     draining: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is being stopped: no new turns begin."""
 
