@@ -303,6 +303,13 @@ BRINGS: Mapping[EngineBrand, Literal["knowledge", "profile", "memory"]] = {
     "mem0_platform": "memory",
 }
 """What an engine of each kind is for."""
+ENGINE_URLS: Mapping[EngineBrand, str] = {
+    "cognee": "http://127.0.0.1:8000",
+    "memobase": "http://127.0.0.1:8019",
+    "mem0": "http://127.0.0.1:8888",
+    "mem0_platform": "https://api.mem0.ai",
+}
+"""Where an engine of each kind is, if nobody says where."""
 
 
 class EngineSettings(Part):

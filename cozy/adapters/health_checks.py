@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 from sqlalchemy import Connection, text
 
-from cozy.adapters.causes import causes_of
+from cozy.adapters.causes import why_unreachable
 from cozy.errors import CozyError
 from cozy.ports.operations import DependencyHealth, HealthCheck, ReloadState
 from cozy.storage.database import Database
@@ -130,24 +128,10 @@ def _check(name: str, probe: Callable[[], Awaitable[str]], *, vital: bool = True
         except CozyError as error:
             reason, condition = error.message, "down"
         except Exception as error:
-            reason, condition = _why(error), "down"
+            reason, condition = why_unreachable(error), "down"
         else:
             condition = "degraded" if reason else "ok"
         latency_ms = round((perf_counter() - began) * 1000, 1)
         return DependencyHealth(name, condition, latency_ms, reason, vital)
 
     return check
-
-
-def _why(error: Exception) -> str:
-    """What is wrong, in our words: its own may hold an address with a password."""
-    causes = tuple(causes_of(error))
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return "nothing listens at its address"
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return "its host is not known"
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "no safe connection can be made to it"
-    if any(isinstance(cause, OSError) for cause in causes):
-        return "it cannot be reached"
-    return type(error).__name__

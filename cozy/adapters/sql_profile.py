@@ -54,7 +54,7 @@ class SqlProfiles:
         """The name first, then who they are, then the newest; what does not fit whole is left out."""
         with engine_errors(ENGINE):
             newest = await self._database.read(lambda connection: _read(connection, user_id))
-        telling = sorted(newest, key=_rank)
+        telling = most_telling_first(newest)
         return telling if max_tokens is None else _fitting(telling, max_tokens)
 
     async def learn(self, exchange: Exchange) -> int:
@@ -94,6 +94,11 @@ class SqlProfiles:
 def _read(connection: Connection, user_id: UserId) -> list[ProfileFact]:
     rows = connection.execute(_FACTS, {"user_id": user_id})
     return [ProfileFact(str(row.id), row.topic, row.sub_topic, row.content, row.updated_at) for row in rows]
+
+
+def most_telling_first(facts: Iterable[ProfileFact]) -> list[ProfileFact]:
+    """The name, then who they are, then the rest; among these as they were."""
+    return sorted(facts, key=_rank)
 
 
 def _rank(fact: ProfileFact) -> int:
