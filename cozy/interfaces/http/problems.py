@@ -48,6 +48,7 @@ _OUTSIDE: Mapping[str, str] = {
     "ENGINE_TIMEOUT": "the answer took too long; try again",
     "ENGINE_UNAVAILABLE": "the model's server cannot be reached, or failed; try again",
     "ENGINE_INVALID_REQUEST": "the model's server refused the request",
+    "ENGINE_CIRCUIT_OPEN": "what this personality needs has failed too often; try again later",
     "STORAGE_FAILED": "nothing can be stored or read just now; try again",
     "TURN_TEMPLATE_FAILED": "the personality has an error in its prompt",
 }
@@ -58,6 +59,7 @@ _ENGINE_OUTSIDE: Mapping[str, str] = {
     "ENGINE_RATE_LIMITED": "it is busy",
     "ENGINE_TIMEOUT": "it did not answer in time",
     "ENGINE_UNAVAILABLE": "it cannot be reached, or failed",
+    "ENGINE_CIRCUIT_OPEN": "it has failed too often, and is left alone for a while",
     "ENGINE_INVALID_REQUEST": "it refused the question",
 }
 """The same of an engine of the personal context, which an answer can do without."""
