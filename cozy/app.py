@@ -202,8 +202,9 @@ def server_of(name: str, provider: ProviderSettings, environ: Mapping[str, str])
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncGenerator[App]:
-    """A running installation: database migrated (SQLite) or checked, personalities compiled, worker at work.
+async def open_app(settings: Settings, *, works: bool = True) -> AsyncGenerator[App]:
+    """A running installation: database migrated (SQLite) or checked, personalities compiled, worker at work
+    unless it is told not to be.
 
     When the block is left, turns end first, then the worker does what they have left. An error of the block
     comes out as it is. Raises ConfigError, StorageError, or PersonalityError with every diagnostic where a
@@ -211,7 +212,7 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
     """
     failure: BaseException | None = None
     try:
-        async with _opened(settings) as app:
+        async with _opened(settings, works=works) as app:
             yield app
     except BaseExceptionGroup as group:  # the task groups wrap what comes through them
         failure = _unwrapped(group)
@@ -229,7 +230,7 @@ def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncGenerator[App]:
+async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
     from cozy.adapters.encoding_files import EncodingFiles
     from cozy.adapters.llm_router import LLMRouter
     from cozy.adapters.openai_clients import openai_clients
@@ -271,7 +272,8 @@ async def _opened(settings: Settings) -> AsyncGenerator[App]:
             wake_workers=worker.wake,
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(worker.run)
+            if works:
+                tasks.start_soon(worker.run)
             tasks.start_soon(models.load, library.models)  # takes a while; the first turn can do without
             async with open_engine(library, ports) as engine:
                 yield App(

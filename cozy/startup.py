@@ -6,9 +6,10 @@ A composition room beside `app.py`: it knows adapters, and nobody imports it but
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import anyio.to_thread
 
@@ -17,6 +18,8 @@ from cozy.configuration import Loaded
 from cozy.errors import CozyError, StorageError
 from cozy.ports.identity import User
 from cozy.settings import DEMO_MODEL, Settings
+
+Verdict = Literal["ok", "warning", "error", "not looked at"]
 
 _NAMED_BY_PERSONALITIES = (
     "paths.personalities",
@@ -35,6 +38,8 @@ class Findings:
     problems: list[str] = field(default_factory=list[str])
     """With any, the server does not start."""
     warnings: list[str] = field(default_factory=list[str])
+    parts: dict[str, Verdict] = field(default_factory=dict[str, "Verdict"])
+    """What was looked at, and how it is: `configuration`, `personalities`, `database` …"""
 
 
 async def findings(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> Findings:
@@ -44,24 +49,33 @@ async def findings(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> F
     """
     settings = loaded.settings
     found = Findings([str(problem) for problem in loaded.problems], list(loaded.warnings))
-    looks: list[Awaitable[None]] = []
-    if not loaded.is_wrong(*_NAMED_BY_PERSONALITIES):
-        looks.append(_personalities(settings, found))
-    if not loaded.is_wrong("database.url", "paths.data"):
-        looks.append(_database(settings.database.url))
-    looks.append(_signing_keys(environ))
-    if not loaded.is_wrong("tools.timezone"):
-        looks.append(_timezone(settings.tools.timezone))
-    if not loaded.is_wrong("redis.url"):
-        looks.append(_redis(settings, found))
-    for look in looks:
+    found.parts["configuration"] = _verdict(found, 0, 0)
+    looks: list[tuple[str, tuple[str, ...], Callable[[], Awaitable[None]]]] = [
+        ("personalities", _NAMED_BY_PERSONALITIES, lambda: _personalities(settings, found)),
+        ("database", ("database.url", "paths.data"), lambda: _database(settings.database.url)),
+        ("signing keys", (), lambda: _signing_keys(environ)),
+        ("time zone", ("tools.timezone",), lambda: _timezone(settings.tools.timezone)),
+        ("redis", ("redis.url",), lambda: _redis(settings, found)),
+        ("default model", ("model.default",), lambda: _model(settings, environ, found)),
+    ]
+    for part, hangs_on, look in looks:
+        if loaded.is_wrong(*hangs_on):
+            found.parts[part] = "not looked at"
+            continue
+        problems, warnings = len(found.problems), len(found.warnings)
         try:
-            await look
+            await look()
         except CozyError as error:
             found.problems.append(str(error))
-    if not loaded.is_wrong("model.default"):
-        _model(settings, environ, found)
+        found.parts[part] = _verdict(found, problems, warnings)
     return found
+
+
+def _verdict(found: Findings, problems: int, warnings: int) -> Verdict:
+    """Of a part before which there were so many problems and warnings."""
+    if len(found.problems) > problems:
+        return "error"
+    return "warning" if len(found.warnings) > warnings else "ok"
 
 
 async def _personalities(settings: Settings, found: Findings) -> None:
@@ -123,7 +137,7 @@ async def _redis(settings: Settings, found: Findings) -> None:
         )
 
 
-def _model(settings: Settings, environ: Mapping[str, str], found: Findings) -> None:
+async def _model(settings: Settings, environ: Mapping[str, str], found: Findings) -> None:
     default = settings.model.default
     provider = settings.providers.get(default.partition("/")[0])
     if default == DEMO_MODEL:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "config": ("config", "config", "Show and check the configuration"),
     "user": ("user", "user", "Make, list and change users"),
     "key": ("key", "key", "Make, list and revoke API keys"),
+    "doctor": ("doctor", "doctor", "Tell whether this installation is fit, and its engines quick enough"),
     "db": ("db", "db", "Look after the database"),
     "schema": ("schema", "schema", "Write the JSON Schemas for editors"),
 }
