@@ -12,7 +12,7 @@ import cozy
 
 PACKAGE = Path(cozy.__file__).parent
 
-VOCABULARY = {"errors", "turn", "events", "usage", "audio", "settings"}
+VOCABULARY = {"errors", "turn", "events", "usage", "audio", "settings", "traditional", "writing"}
 MAY_IMPORT = {
     "interfaces": {"interfaces", "engine", "ports"},
     "engine": {"engine", "dsl", "stages", "ports"},
@@ -29,6 +29,7 @@ import anything."""
 ROOMS = {
     "strictyaml": {"dsl/parse.py", "dsl/syntax.py"},
     "jinja2": {"stages/templates.py", "stages/template_tree.py"},
+    "regex": {"stages/intent_rules.py"},
     "hypercorn": {"cli/serve.py", "cli/connections.py"},
     "starlette": {"interfaces"},
     "rich": {"interfaces", "cli"},

@@ -10,7 +10,7 @@ from cozy.adapters.demo_context import Fact, shared
 from cozy.adapters.extraction_rules import NOTED_EN, NOTED_ZH
 from cozy.adapters.statements_chinese import KIN as KIN_ZH
 from cozy.adapters.statements_english import KIN as KIN_EN
-from cozy.adapters.traditional import simplified
+from cozy.traditional import simplified
 
 READ_CHARS = 1000
 """A longer text is pasted, not asked."""

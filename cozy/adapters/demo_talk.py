@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cozy.adapters.demo_turn import Turn
-from cozy.adapters.traditional import simplified
+from cozy.traditional import simplified
 
 CONNECT_EN = "For a real model, set OPENAI_API_KEY, or a provider in cozy.toml."
 CONNECT_ZH = "要接上真正的模型，请设置 OPENAI_API_KEY，或在 cozy.toml 里配置 provider。"

@@ -10,10 +10,10 @@ from fractions import Fraction
 from typing import Any
 
 from cozy.adapters.time_zones import zone_for
-from cozy.adapters.traditional import simplified
 from cozy.adapters.units import convert
 from cozy.errors import ToolError
 from cozy.ports.tools import ToolSpec
+from cozy.traditional import simplified
 
 READ_CHARS = 1000
 """A longer text is pasted, not asked."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 from cozy.adapters.statements import Matter, Statement
 from cozy.adapters.statements_chinese import CHINESE
 from cozy.adapters.statements_english import ENGLISH
-from cozy.adapters.traditional import simplified
+from cozy.traditional import simplified
 
 Writing = Callable[[str], str]
 """From what a rule has found to how the user wrote it."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from cozy.adapters.traditional import simplified
+from cozy.traditional import simplified
+from cozy.writing import UNSPACED, folded
 
 WEAK = 0.3
 """Weight of a single character that is part of a longer run: it helps, its pairs decide."""
@@ -22,19 +22,15 @@ QUERY_CHARACTERS = 4000
 QUERY_TERMS = 64
 _TERM_CHARACTERS = 64
 
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
-)
-_LETTER = rf"[^\W_{_UNSPACED}]"
+_LETTER = rf"[^\W_{UNSPACED}]"
 # combining marks that belong to the word they stand in: European, Hebrew, Arabic, Indian scripts
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0962\u0963\u0980-\u0dff"
 _PIECE = re.compile(
-    rf"(?P<run>[{_UNSPACED}]+)"
+    rf"(?P<run>[{UNSPACED}]+)"
     rf"|(?P<number>(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)*)(?!{_LETTER})"
     rf"|(?P<word>{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*)"
 )
-_SPACE_AT_UNSPACED = re.compile(rf"(?<=[{_UNSPACED}]) | (?=[{_UNSPACED}])")
+_SPACE_ATUNSPACED = re.compile(rf"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])")
 # of sentences; the signs of `C++`, `C#`, `3.5`, `-5` make a difference
 _PUNCTUATION = re.compile(
     r"(?<![0-9])[.,:]|[.,:](?![0-9])|[;!?…。、；：！？“”‘’\"'`()（）《》「」『』【】\[\]*_~—]"
@@ -139,19 +135,14 @@ def selecting(query: Mapping[str, float], counts: Mapping[str, int]) -> set[str]
 
 def fingerprint(text: str) -> str:
     """`text` without case, width and punctuation: the same for texts that say the same. May be empty."""
-    words = " ".join(_PUNCTUATION.sub(" ", _folded(text)).split())
-    return _SPACE_AT_UNSPACED.sub("", words)
-
-
-def _folded(text: str) -> str:
-    # a second time, because folding case can undo the first
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    words = " ".join(_PUNCTUATION.sub(" ", folded(text)).split())
+    return _SPACE_ATUNSPACED.sub("", words)
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:
     """(`run`, characters) of unspaced scripts, (`word`, stem), (`number`, digits); in order."""
     pieces: list[tuple[str, str]] = []
-    for match in _PIECE.finditer(simplified(_folded(text))):
+    for match in _PIECE.finditer(simplified(folded(text))):
         kind, piece = match.lastgroup or "", match.group()
         if kind == "word":
             piece = _stem(piece[:_TERM_CHARACTERS])

@@ -13,8 +13,9 @@ from cozy.dsl.naming import brings, stage_scope
 from cozy.dsl.wiring import Wiring
 from cozy.dsl.wording import a, all_of, any_of, duration, quoted
 from cozy.dsl.written import Entry
-from cozy.errors import did_you_mean
+from cozy.errors import TemplateFailed, did_you_mean
 from cozy.stages.fetch_context import FetchContextSettings
+from cozy.stages.intent import IntentSettings
 from cozy.stages.registry import stage_types
 from cozy.stages.template_tree import Condition, Fixed, Reference
 from cozy.stages.templates import SECTION_VARIABLES, Expression
@@ -233,6 +234,33 @@ def settings_of_another_source(wiring: Wiring) -> Iterator[Diagnostic]:
                 yield warning("CZ081", message, entry.at.key(name), hint)
 
 
+def labels_without_rules(wiring: Wiring) -> Iterator[Diagnostic]:
+    """Labels that no rule and no model can give."""
+    for entry in wiring.resolved.entries:
+        settings = entry.settings
+        if not isinstance(settings, IntentSettings) or settings.model is not None or not entry.sound:
+            continue
+        for label, rule in settings.rules.items():
+            if not (rule.keywords or rule.patterns or label == settings.default):
+                message = f"no message gets the label `{label}`: it has neither keywords nor patterns"
+                hint = "add some, or a `model:` that chooses by its description"
+                yield warning("CZ113", message, entry.at.key("rules", label), hint)
+
+
+def counts_out_of_range(wiring: Wiring) -> Iterator[Diagnostic]:
+    """A `top_k` that gives no number from 1 to 100, as far as that can be told without a turn."""
+    for entry in wiring.resolved.entries:
+        for text in entry.texts:
+            if text.name != "top_k" or text.compiled.names or not isinstance(text.compiled, Expression):
+                continue
+            try:
+                text.compiled.count({}, 100)
+            except TemplateFailed as failed:
+                message = failed.message.removeprefix(f"{text.compiled.name}: ")
+                hint = "for example `top_k: 3 if turn.channel == 'voice' else 8`"
+                yield error("CZ114", f"`top_k`: {message}", text.document.value(*text.path), hint)
+
+
 def given_to_nobody(wiring: Wiring) -> Iterator[Diagnostic]:
     """Stages whose value nobody takes and no template names."""
     if any(d.severity == "error" for d in wiring.diagnostics):
@@ -279,6 +307,8 @@ RULES: tuple[Rule, ...] = (
     never_true,
     kept_twice,
     settings_of_another_source,
+    labels_without_rules,
+    counts_out_of_range,
     given_to_nobody,
     named_like_another_part,
 )

@@ -12,7 +12,7 @@ from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_
 
 from cozy.stages.base import About
 from cozy.stages.template_tree import ITEM
-from cozy.stages.values import ContextPart, Snippet
+from cozy.stages.values import ContextPart, Intent, Snippet
 from cozy.turn import Channel, Message
 
 
@@ -122,6 +122,14 @@ def _items(cls: type[Any]) -> Any:
 def context_part(section: str) -> Kind:
     """A ContextPart whose section is known, so that its items are too."""
     return replace(kind(ContextPart), items=Message if section == "history" else Snippet)
+
+
+def intent_of(labels: Iterable[str]) -> Kind:
+    """An Intent whose labels are known, so that one that cannot be is told of."""
+    whole = kind(Intent)
+    return replace(
+        whole, fields={**(whole.fields or {}), "label": replace(kind(str), values=frozenset(labels))}
+    )
 
 
 def _list_of(items: Any) -> Kind:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cozy.dsl.diagnostics import Diagnostic, Related, error, warning
-from cozy.dsl.kinds import ANYTHING, VARIABLE_KINDS, Kind, context_part, kind, member, values_of
+from cozy.dsl.kinds import ANYTHING, VARIABLE_KINDS, Kind, context_part, intent_of, kind, member, values_of
 from cozy.dsl.mentions import first_of_each
 from cozy.dsl.texts import STAGE_TEXT, Text
 from cozy.dsl.wording import all_of, quoted
 from cozy.dsl.written import Entry, Resolved
 from cozy.errors import did_you_mean
+from cozy.stages.intent import IntentSettings
 from cozy.stages.template_tree import ITEM, Reference
 from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
 from cozy.stages.values import ContextPart
@@ -73,6 +74,8 @@ def value_kind(entry: Entry) -> Kind:
     """What is known of the value that a stage gives."""
     if entry.info is None:
         return ANYTHING
+    if isinstance(entry.settings, IntentSettings):
+        return intent_of(entry.settings.labels)
     section = brings(entry)
     return context_part(section) if section else kind(entry.info.gives)
 

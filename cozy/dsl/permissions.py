@@ -16,6 +16,7 @@ from cozy.dsl.written import Entry, Layer, Written
 from cozy.errors import did_you_mean
 from cozy.stages.base import EMBEDDED
 from cozy.stages.fetch_context import FetchContextSettings
+from cozy.stages.intent import IntentSettings
 from cozy.stages.llm import LlmSettings
 from cozy.stages.model import ModelSettings
 
@@ -53,6 +54,10 @@ def of_stage(entry: Entry, model: str | None, world: World) -> Iterator[Diagnost
         first = settings.model.name or model
         yield from _models(first, _first(settings.model, entry.at), models, world)
         yield from _models(first, None, own, world)
+        yield from _window(settings.model, entry.at)
+    elif isinstance(settings, IntentSettings) and settings.model is not None:
+        fallbacks = _items(settings.model.fallbacks, entry.at, ("model", "fallbacks"))
+        yield from _models(settings.model.name or model, _first(settings.model, entry.at), fallbacks, world)
         yield from _window(settings.model, entry.at)
     elif isinstance(settings, FetchContextSettings) and world.datasets is not None:
         for dataset in _items(settings.datasets, entry.at, ("datasets",)):

@@ -202,15 +202,16 @@ def _type(written: Written, found: list[Diagnostic]) -> tuple[StageInfo | None, 
 def _stage_texts(
     written: Written, info: StageInfo, settings: StageSettings, found: list[Diagnostic]
 ) -> tuple[Text, ...]:
-    """The stage's templates and its `when`."""
+    """The stage's templates, its expressions and its `when`."""
     texts: list[Text] = []
-    for name in (*info.templates, "when"):
-        source: str | None = getattr(settings, name)
-        if not source or name not in written.data:
+    expressions = (*info.expressions, "when")
+    for name in (*info.templates, *expressions):
+        source: Any = getattr(settings, name)
+        if not (source and isinstance(source, str)) or name not in written.data:
             continue
         layer = written.layer((name,))
         text, problems = read_text(
-            name, source, layer.document, (*layer.path, name), expression=name == "when"
+            name, source, layer.document, (*layer.path, name), expression=name in expressions
         )
         found += problems
         if text is not None:

@@ -78,8 +78,8 @@ def read_text(
         if expression and "{" in bad.needle:
             bare = source.strip().removeprefix("{{").removesuffix("}}").strip("- \n")
             example = 'turn.channel == "voice"' if "{" in bare else bare
-            hint = f"`when` is an expression by itself: `when: {example}`"
-            return None, [error("CZ086", "`when` takes no braces", place, hint)]
+            hint = f"`{name}` is an expression by itself: `{name}: {example}`"
+            return None, [error("CZ086", f"`{name}` takes no braces", place, hint)]
         return None, [error("CZ082", f"`{name}`: {bad.message}", place, bad.hint), *others]
     return Text(name, compiled, document, path, taken), _full_width(name, source, document, path)
 

@@ -93,13 +93,18 @@ class _Wrong:
         owner, field, field_key = model, None, ""
         path: KeyPath = ()
         within: type[BaseModel] | None = model
+        is_key = False
         for part in details["loc"]:
             if field and part in _tags(field):
                 continue
             path = (*path, part)
+            if is_key:  # of a mapping whose keys the author chooses
+                is_key = False
+                continue
             if within is not None:
                 owner, field, field_key = within, _fields(within).get(str(part)), str(part)
                 within = _model_in(field.annotation) if field else None
+                is_key = field is not None and get_origin(field.annotation) is dict
         return _Wrong(details["type"], path, details["input"], owner, field, field_key, details["msg"])
 
     @property
@@ -212,6 +217,11 @@ def _worded(wrong: _Wrong) -> tuple[str, str, str | None]:
             return "CZ036", f"{label} should be a number with a unit, not {given}", _duration(wrong)
         case "string_pattern_mismatch":
             return "CZ037", f"{label} cannot be {given}", _matching(wrong)
+        case "too_short":
+            return "CZ038", f"there is nothing below {label}", wrong.about
+        case "pattern":
+            hint = "as in `re` of Python; a sign that means itself stands behind a backslash: `\\?`"
+            return "CZ112", f"{label} is no regular expression: {wrong.said}", hint
         case "string_too_long":
             most = _limit(wrong, "max_length")
             return "CZ037", f"{label} is longer than {most} characters", wrong.about

@@ -11,7 +11,8 @@ from cozy.dsl.wiring import Wired
 from cozy.engine.graph import Graph, Node, Slot
 from cozy.ports.context import EngineChoice
 from cozy.ports.tools import ToolSpec
-from cozy.stages.base import About, ModelChoice, NodeInfo, Persona
+from cozy.stages.base import About, ModelChoice, NodeInfo, Persona, StageSettings
+from cozy.stages.intent import ANSWER_TOKENS, IntentSettings
 from cozy.stages.llm import LlmSettings
 from cozy.stages.model import ModelSettings
 from cozy.stages.offer import tools_text
@@ -97,11 +98,16 @@ def _node(
         id=wired.id,
         speaks=wired.speaks,
         offers_tools=wired.offers_tools,
-        model=_model(settings, checked.spec.model, default_model)
-        if isinstance(settings, LlmSettings)
-        else persona.model,
+        model=_model(settings, checked.spec.model, default_model) or persona.model,
         templates={name: Template(text, f"{where}.{name}") for name, text in texts.items() if text},
-        own_model=isinstance(settings, LlmSettings) and settings.model.name is not None,
+        expressions={
+            name: Expression(text, f"{where}.{name}")
+            for name in wired.info.expressions
+            if isinstance(text := getattr(settings, name), str)
+        },
+        own_model=isinstance(settings, LlmSettings | IntentSettings)
+        and settings.model is not None
+        and settings.model.name is not None,
     )
     return Node(
         info=info,
@@ -124,7 +130,13 @@ def _node(
     )
 
 
-def _model(settings: LlmSettings, base: ModelSettings, default_model: str) -> ModelChoice:
+def _model(settings: StageSettings, base: ModelSettings, default_model: str) -> ModelChoice | None:
+    """The models that a stage asks; None: it asks none."""
+    if isinstance(settings, IntentSettings) and settings.model is not None:
+        sorting = ModelSettings(temperature=0, max_tokens=ANSWER_TOKENS)
+        return settings.model.over(sorting.over(base)).choice(default_model)
+    if not isinstance(settings, LlmSettings):
+        return None
     merged = settings.model.over(base)
     if settings.fallbacks:
         merged = merged.model_copy(update={"fallbacks": settings.fallbacks})

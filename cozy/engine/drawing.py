@@ -21,7 +21,7 @@ class Box:
     kind: str
     """Its type; of a `fetch_context` the source too, where the id does not say it."""
     models: tuple[str, ...]
-    """Of an `llm`: the model, then its fallbacks."""
+    """Of an `llm`, or an `intent` that asks one: the model, then its fallbacks."""
     rules: tuple[str, ...]
     """`500ms`, `degrade`, `2 retries`, `speaks`, `asks mem0`."""
     when: str | None
@@ -111,7 +111,8 @@ def _box(node: Node, graph: Graph, also: tuple[str, ...]) -> Box:
         rules.append("speaks")
     if (engine := _engine(node, graph)) not in (None, EMBEDDED):
         rules.append(f"asks {engine}")
-    models = node.info.model.names if node.type == "llm" and node.info.model else ()
+    asks = node.type == "llm" or (node.type == "intent" and getattr(node.stage.settings, "model", None))
+    models = node.info.model.names if asks and node.info.model else ()
     kind = f"{node.type} {source}" if source and source != node.id else node.type
     return Box(node.id, kind, models, tuple(rules), node.when.source if node.when else None, also)
 

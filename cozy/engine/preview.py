@@ -14,6 +14,7 @@ from cozy.errors import NoAnswer, TurnError
 from cozy.events import Event, StageDegraded, TurnFailed
 from cozy.ports import Ports
 from cozy.stages.budget import join
+from cozy.stages.intent import FindIntent
 from cozy.stages.prompting import user_text
 from cozy.stages.templates import SECTION_VARIABLES, Expression, Template
 from cozy.stages.values import Budgeted, BudgetReport, ContextPart, ContextSection, Prompt, Section
@@ -121,7 +122,7 @@ async def _preview(graph: Graph, target: int, turn: Turn, ports: Ports) -> Previ
         budget=next((n["budget"] for n in run.recording.notes.values() if "budget" in n), None),
         asks=tuple(_asks(graph, target, run.variables)),
         degraded=tuple(run.degraded),
-        unasked=tuple(graph.nodes[i].id for i in kept if graph.nodes[i].type == MODEL_TYPE),
+        unasked=tuple(graph.nodes[i].id for i in kept if _asks_a_model(graph.nodes[i])),
     )
 
 
@@ -144,15 +145,25 @@ def _until(graph: Graph, target: int) -> tuple[Graph, list[int]]:
 
 
 def _moved(node: Node, index: dict[int, int]) -> Node:
+    stage = node.stage
+    if isinstance(stage, FindIntent):  # its rules can be shown
+        stage = FindIntent(stage.settings.model_copy(update={"model": None}))
     inputs = (replace(s, sources=tuple(index[i] for i in s.sources)) for s in node.inputs)
     return replace(
         node,
+        stage=stage,
         inputs=tuple(inputs),
         waits=tuple(index[i] for i in node.waits),
         next=tuple(index[i] for i in node.next if i in index),
         followers=(),
         when=Expression("false", "preview") if node.type == MODEL_TYPE else node.when,
     )
+
+
+def _asks_a_model(node: Node) -> bool:
+    if isinstance(node.stage, FindIntent):
+        return node.stage.settings.model is not None
+    return node.type == MODEL_TYPE
 
 
 def _failure(last: Event, node: Node) -> TurnError:
@@ -213,7 +224,8 @@ def _spans(template: Template, variables: dict[str, Any]) -> list[Piece]:
 
 
 def _asks(graph: Graph, target: int, variables: dict[str, Any]) -> Iterator[Ask]:
-    models = {node.id for node in graph.nodes if node.type not in (PROMPT_TYPE, "fetch_context", "budget")}
+    ready = (PROMPT_TYPE, "intent", "fetch_context", "budget")
+    models = {node.id for node in graph.nodes if node.type not in ready}
     for node in graph.nodes:
         template = node.info.templates.get("ask")
         if template is None or not any(target in slot.sources for slot in node.inputs):

@@ -27,7 +27,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -68,6 +70,16 @@ def many(value: object) -> object:
 
 _NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
+_TOP_K = Field(ge=1, le=100)
+
+
+def _number_or_expression(value: object) -> str:
+    """Whatever looks like a number is told of as one, should it be wrong."""
+    text = str(value).strip()
+    is_expression = isinstance(value, str) and text and not re.fullmatch(r"[\d.,+-]+", text)
+    return "(expression)" if is_expression else "(number)"
+
+
 Duration = Annotated[
     float,
     "duration",
@@ -86,6 +98,24 @@ TemplateText = Annotated[str, "template"]
 """A Jinja template; the compiler finds these by their mark."""
 ExpressionText = Annotated[str, "expression"]
 """A Jinja expression."""
+TopK = Annotated[
+    Annotated[int, _TOP_K, Tag("(number)")] | Annotated[str, Tag("(expression)")],
+    Discriminator(_number_or_expression),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 100},
+                {
+                    "type": "string",
+                    "pattern": r"[^\s0-9.,+-]",
+                    "examples": ["3 if turn.channel == 'voice' else 8"],
+                },
+            ]
+        }
+    ),
+    "expression",
+]
+"""From 1 to 100, or a Jinja expression that gives such a number."""
 
 
 class Settings(BaseModel):
@@ -209,9 +239,11 @@ class NodeInfo:
     offers_tools: bool = False
     """A tool loop takes what it gives, so the model may call."""
     model: ModelChoice | None = None
-    """The personality's, with this stage's own settings over it; of an `llm` stage only."""
+    """The personality's, with this stage's own settings over it."""
     templates: Mapping[str, Template] = field(default_factory=dict[str, Template])
     """Its compiled template settings, by name."""
+    expressions: Mapping[str, Expression] = field(default_factory=dict[str, Expression])
+    """Its compiled settings that are expressions, `when` aside, by name."""
     own_model: bool = False
     """The stage names its model itself: one that the turn names does not take its place."""
 
@@ -329,5 +361,6 @@ __all__ = [
     "Template",
     "TemplateText",
     "Tool",
+    "TopK",
     "many",
 ]

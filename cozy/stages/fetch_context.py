@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from cozy.ports.context import EngineKind, Found, Question
-from cozy.stages.base import Duration, Names, StageContext, StageSettings
+from cozy.stages.base import Duration, Names, StageContext, StageSettings, TopK
 from cozy.stages.conversation import NOT_GIVEN, answered
 from cozy.stages.registry import stage
 from cozy.stages.values import ContextPart, Snippet
@@ -25,8 +25,9 @@ class FetchContextSettings(StageSettings):
     """Where it comes from."""
     limit: int = Field(default=20, ge=1, le=1000)
     """`history`: how many of the last messages, at most: it begins with one of the user's."""
-    top_k: int = Field(default=5, ge=1, le=100)
-    """`knowledge` and `memory`: how many snippets at most."""
+    top_k: TopK = 5
+    """`knowledge` and `memory`: how many snippets at most, from 1 to 100; or a Jinja expression over the turn
+    and earlier stages that gives such a number."""
     max_tokens: int | None = Field(default=None, ge=1)
     """`profile`: about how much of it."""
     datasets: Names = ()
@@ -117,12 +118,16 @@ class FetchContext:
             ),
         )
 
+    def _top_k(self, ctx: StageContext) -> int:
+        given = self.settings.top_k
+        return given if isinstance(given, int) else ctx.node.expressions["top_k"].count(ctx.variables, 100)
+
     def _question(self, ctx: StageContext, kind: EngineKind, **asked: Any) -> Question:
         return Question(
             user_id=ctx.turn.user_id,
             engine=ctx.persona.engines.of(kind),
             query=ctx.turn.text,
-            top_k=self.settings.top_k,
+            top_k=self._top_k(ctx) if kind != "profile" else 1,
             stale_s=self.settings.stale or 0.0,
             prefetch=self.settings.prefetch,
             began=ctx.context_began,

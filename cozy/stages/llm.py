@@ -57,7 +57,7 @@ class Llm:
             messages=prompt.messages,
             tools=ctx.tools.to(ctx.node),
             sampling=choice.sampling,
-            user=_end_user(ctx.turn),
+            user=end_user(ctx.turn),
         )
         if ctx.node.speaks:
             request = _as_asked(request, ctx.turn)
@@ -69,7 +69,7 @@ class Llm:
         return await first_that_answers(request, models, self.settings.fallback_text, ctx)
 
 
-def _end_user(turn: Turn) -> str:
+def end_user(turn: Turn) -> str:
     """Whom a model's server is told: no name, and for each user of a client another."""
     return str(uuid5(turn.user_id, turn.end_user) if turn.end_user else turn.user_id)
 

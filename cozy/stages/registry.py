@@ -10,13 +10,22 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from cozy.stages.base import StageSettings, TemplateText
+from cozy.stages.base import ExpressionText, StageSettings, TemplateText
 
 S = TypeVar("S", bound=type)
 
 Count = Literal["one", "optional", "many"]
 
-_BUILT_IN = ("fetch_context", "budget", "render_prompt", "llm", "tool_loop", "persist", "writeback")
+_BUILT_IN = (
+    "intent",
+    "fetch_context",
+    "budget",
+    "render_prompt",
+    "llm",
+    "tool_loop",
+    "persist",
+    "writeback",
+)
 _classes: dict[str, type[Any]] = {}
 
 
@@ -46,6 +55,8 @@ class StageInfo:
     """The personality's templates that `run` renders: `prompt`, `context`, `voice_prompt`."""
     templates: tuple[str, ...]
     """Its own settings that are templates."""
+    expressions: tuple[str, ...]
+    """Its own settings that may be expressions, `when` aside."""
 
 
 def stage(name: str) -> Callable[[S], S]:
@@ -72,7 +83,7 @@ def _info(name: str, cls: type[Any]) -> StageInfo:
     gives = hints.pop("return")
     hints.pop("ctx", None)
     settings: type[StageSettings] = get_type_hints(cls)["settings"]
-    marked = get_args(TemplateText)[1]
+    templates, expressions = get_args(TemplateText)[1], get_args(ExpressionText)[1]
     return StageInfo(
         name=name,
         cls=cls,
@@ -85,7 +96,8 @@ def _info(name: str, cls: type[Any]) -> StageInfo:
         queues=hasattr(cls, "jobs"),
         reads=getattr(cls, "reads", False),
         renders=getattr(cls, "renders", ()),
-        templates=tuple(k for k, f in settings.model_fields.items() if marked in f.metadata),
+        templates=tuple(k for k, f in settings.model_fields.items() if templates in f.metadata),
+        expressions=tuple(k for k, f in settings.model_fields.items() if expressions in f.metadata),
     )
 
 

@@ -333,8 +333,11 @@ def _split(text: str, sources: list[tuple[str | None, int]]) -> Iterator[Span]:
             yield Span(piece, *(sources[index] if depth > 0 else (None, 1)))
 
 
+_FAILURES = (TemplateError, ArithmeticError, TypeError, ValueError, LookupError)
+
+
 class Expression:
-    """A compiled `when:`. Compiling raises BadTemplate, evaluating TemplateFailed."""
+    """A compiled `when:` or `top_k:`. Compiling raises BadTemplate, evaluating TemplateFailed."""
 
     def __init__(self, source: str, name: str) -> None:
         self.source = source
@@ -346,8 +349,22 @@ class Expression:
         """Whether it is true of these values."""
         try:
             return bool(self._evaluate(variables))
-        except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as error:
+        except _FAILURES as error:
             raise TemplateFailed(f"{self.name}: `{self.source}`: {error}") from error
+
+    def count(self, variables: Mapping[str, Any], most: int) -> int:
+        """The whole number from 1 to `most` that it gives; raises TemplateFailed for anything else."""
+        try:
+            given = self._evaluate(variables)
+            if isinstance(given, int | float) and not isinstance(given, bool) and given in range(1, most + 1):
+                return int(given)
+            shown = repr(str(given)[:40]) if isinstance(given, str) else str(given)[:40] or "nothing"
+        except _FAILURES as error:
+            raise TemplateFailed(f"{self.name}: `{self.source}`: {error}") from error
+        raise TemplateFailed(
+            f"{self.name}: `{self.source}` gives {shown}, not a whole number from 1 to {most}",
+            hint="try the values with `cozy render PERSONALITY TEXT`",
+        )
 
 
 @lru_cache(maxsize=2048)

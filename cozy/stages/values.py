@@ -21,6 +21,17 @@ ContextSection = Literal["history", "summary", "profile", "memory", "knowledge"]
 
 
 @dataclass(frozen=True, slots=True)
+class Intent:
+    """What a turn is about."""
+
+    label: str
+    by: Literal["rules", "model", "default"] = "default"
+    """Who chose it; `default`: no rule fits, or the stage did not run."""
+    matched: str = ""
+    """The words that a rule found, as it sees them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snippet:
     """One piece of context, kept or cut as a whole."""
 

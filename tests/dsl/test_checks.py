@@ -146,3 +146,64 @@ def test_to_wait_for_a_stage_is_not_to_take_its_value(name: str, tmp_path: Path)
 
 def test_every_rule_says_what_it_is_about() -> None:
     assert all(rule.__doc__ for rule in RULES)
+
+
+FETCHED = "stages:\n  knowledge:\n    top_k: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("top_k", "expected"),
+    [
+        ("8", []),
+        ("101", ["CZ035"]),
+        ("0", ["CZ035"]),
+        ("2.5", ["CZ033"]),
+        ("８", ["CZ033"]),
+        ("1,5", ["CZ033"]),
+        ("3 if channel == 'voice' else 8", []),
+        ("eight", ["CZ083"]),
+        ("3 if", ["CZ082"]),
+        ('"{{ 3 }}"', ["CZ086"]),
+        ("3 + 98", ["CZ114"]),
+        ("3 if answer.text else 8", ["CZ066"]),
+        ("('8'|int)", []),
+        ("profile.text|length", ["CZ065"]),
+    ],
+)
+def test_a_number_of_snippets_is_a_number_or_an_expression(
+    top_k: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert said(tmp_path, FETCHED.format(top_k)) == expected
+
+
+def test_speakers_that_share_the_labels_of_an_intent_answer_every_turn(tmp_path: Path) -> None:
+    intent = (
+        "    intent:\n      type: intent\n      default: b\n      rules:\n        a:\n          keywords: a\n"
+    )
+    llm = "    intent:\n      type: llm\n      ask: 一个词。\n"
+    assert llm in SPEAKERS
+
+    def told(one: str, other: str) -> list[str]:
+        return said(tmp_path, SPEAKERS.replace(llm, intent).format(one, other))
+
+    assert told('intent.label == "a"', 'intent.label == "b"') == []
+    assert told('intent.label == "a"', 'intent.label == "c"') == ["CZ073", "CZ087"]
+
+
+def test_a_label_needs_rules_or_a_model(tmp_path: Path) -> None:
+    lines = (
+        "stages:\n  intent:\n    type: intent\n    rules:\n      a:\n        description: x\n{}"
+        "  memory:\n    when: intent.label == 'a'\n"
+    )
+    assert said(tmp_path, lines.format("")) == ["CZ113"]
+    assert said(tmp_path, lines.format("    default: a\n")) == []
+    assert said(tmp_path, lines.format("    model:\n      temperature: 0\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("openai/gpt-4.1-mini", []), ("opnai/gpt-4.1", ["CZ092"]), ("openai/o3", ["CZ093"])],
+)
+def test_the_model_of_an_intent_is_looked_at(model: str, expected: list[str], tmp_path: Path) -> None:
+    lines = f"pipeline: attentive\nstages:\n  intent:\n    model:\n      name: {model}\n"
+    assert said(tmp_path, lines) == expected

@@ -287,3 +287,25 @@ def test_edges_lead_from_top_to_bottom_and_are_waited_for(id_: str) -> None:
             assert given.parameter == need.parameter
             assert given.count != "one" or given.sources
         seen.add(stage.id)
+
+
+INTENT = """\
+stages:
+  intent:
+    type: intent
+    rules:
+      small_talk:
+        keywords: 你好
+  knowledge:
+    when: intent.label != "small_talk"
+  memory:
+    top_k: 3 if intent.label == "small_talk" else 8
+"""
+
+
+def test_a_number_that_names_a_stage_waits_for_it(tmp_path: Path) -> None:
+    lines = edges(mia(tmp_path, INTENT))
+    assert "intent: -" in lines
+    assert "knowledge: - after intent" in lines
+    assert "memory: - after intent" in lines
+    assert "profile: -" in lines

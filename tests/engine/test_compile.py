@@ -17,7 +17,9 @@ from cozy.errors import ToolError
 from cozy.ports.context import EngineChoice
 from cozy.ports.tools import ToolSpec
 from cozy.settings import shipped
+from cozy.stages.intent import ANSWER_TOKENS
 from cozy.stages.prompting import DEFAULT_CONTEXT, DEFAULT_CONTEXT_ZH
+from cozy.stages.values import Intent
 
 CLOCK = ToolSpec("clock", "Tells the time.", {"type": "object"})
 WEATHER = ToolSpec("mcp/weather/now", "Tells the weather.", {"type": "object"}, timeout_s=3)
@@ -206,3 +208,34 @@ def test_a_personality_chooses_its_engines_and_the_configuration_the_others(fold
     graph = compile_graph(checked, (), "demo/demo", installed)
     assert graph.persona.engines == EngineChoice(knowledge="wiki", profile="embedded", memory="mem0")
     assert compile_graph(checked, (), "demo/demo").persona.engines == EngineChoice(memory="mem0")
+
+
+INTENT = """
+model:
+  name: openai/big
+  temperature: 0.9
+  max_tokens: 4000
+pipeline: attentive
+stages:
+  intent:
+    model:
+      name: openai/small
+      max_tokens: 8
+"""
+
+
+def test_the_model_of_an_intent_is_sure_and_short_unless_it_is_told_otherwise(folder: Path) -> None:
+    intent = compiled(folder, INTENT).nodes[0].info
+    assert (intent.id, intent.own_model) == ("intent", True)
+    assert intent.model is not None
+    assert intent.model.names == ("openai/small",)
+    assert (intent.model.sampling.temperature, intent.model.sampling.max_tokens) == (0, 8)
+    other = compiled(folder, INTENT.replace("      max_tokens: 8\n", "")).nodes[0].info
+    assert other.model is not None
+    assert other.model.sampling.max_tokens == ANSWER_TOKENS
+
+
+def test_an_expression_of_a_stage_is_compiled_once(folder: Path) -> None:
+    nodes = {node.id: node.info for node in compiled(folder, "pipeline: attentive").nodes}
+    assert nodes["memory"].expressions["top_k"].count({"intent": Intent("recall")}, 100) == 12
+    assert nodes["knowledge"].expressions == {}

@@ -128,6 +128,17 @@ async def test_the_pieces_are_what_would_be_sent(room: Room) -> None:
                 assert len(m.pieces) > 1 or m.section == "message", "the whole text has not one source"
 
 
+async def test_the_rules_of_an_intent_are_shown_and_its_model_is_not_asked(tmp_path: Path) -> None:
+    lines = "pipeline: attentive\nstages:\n  intent:\n    model:\n      temperature: 0\n"
+    async with room_in(tmp_path, sorter=f"id: sorter\nname: S\nprompt: Answer.\n{lines}") as room:
+        (asked,) = await room.see("sorter", "发烧怎么办")
+        (greeted,) = await room.see("sorter", "你好")
+        assert room.llm.requests == []
+    assert "多喝水" in asked.prompt.context
+    assert greeted.prompt.context == ""
+    assert asked.unasked == greeted.unasked == ("intent",)
+
+
 async def test_a_turn_sends_what_its_preview_shows(tmp_path: Path) -> None:
     async with room_in(tmp_path, plain=PLAIN) as room:
         (preview,) = await room.see("plain", "在吗")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -11,13 +11,16 @@ from uuid import uuid4
 import pytest
 
 from cozy.adapters.sql_store import SqlStore
+from cozy.errors import TemplateFailed
 from cozy.ports.knowledge import Passage
 from cozy.ports.memory import MemoryItem
 from cozy.ports.profile import ProfileFact
 from cozy.ports.store import TurnRecord
+from cozy.stages.base import NodeInfo
 from cozy.stages.conversation import NOT_GIVEN
 from cozy.stages.fetch_context import FetchContext, FetchContextSettings
-from cozy.stages.values import ContextPart, Snippet
+from cozy.stages.templates import Expression
+from cozy.stages.values import ContextPart, Intent, Snippet
 from cozy.storage.database import open_database
 from cozy.turn import Message, SessionId, ToolCall, TurnId, UserId
 from tests.stages.seat import ADA, Seat, ports, turn
@@ -194,6 +197,29 @@ async def test_knowledge_is_searched_for_the_users_words_in_the_named_datasets()
     part = await fetched(engines.seat(), "knowledge", top_k=3, datasets=("drinks",))
     assert engines.asked == [("喝什么茶", ADA, ("drinks",), 3)]
     assert part.snippets[0] == Snippet("hot", "tea.md", 0.9, "id of hot")
+
+
+def by_expression(engines: Engines, source: str) -> Seat:
+    """A seat whose `top_k` is asked of the turn."""
+    expression = Expression("3 if intent.label == 'small_talk' else turn.text|length * 10", "mia: top_k")
+    return replace(engines.seat(), node=NodeInfo(source, expressions={"top_k": expression}))
+
+
+@pytest.mark.parametrize("source", ["knowledge", "memory"])
+@pytest.mark.parametrize(("label", "expected"), [("small_talk", 3), ("other", 40)])
+async def test_how_many_snippets_may_depend_on_the_turn(source: Any, label: str, expected: int) -> None:
+    engines = Engines()
+    here = replace(by_expression(engines, source), values={"intent": Intent(label)})
+    await fetched(here, source, top_k="asked of the turn")
+    assert [asked[-1] for asked in engines.asked] == [expected]
+
+
+async def test_a_number_of_snippets_that_is_none_asks_no_engine() -> None:
+    engines = Engines()
+    here = replace(by_expression(engines, "memory"), turn=turn("喝" * 11), values={"intent": Intent("other")})
+    with pytest.raises(TemplateFailed, match="gives 110, not a whole number from 1 to 100"):
+        await fetched(here, "memory", top_k="asked of the turn")
+    assert engines.asked == []
 
 
 async def test_what_fits_less_well_than_wanted_is_left_out() -> None:

@@ -15,6 +15,7 @@ from cozy.stages.values import (
     Budgeted,
     ContextPart,
     Generation,
+    Intent,
     Prompt,
     Queued,
     Reply,
@@ -25,6 +26,7 @@ from cozy.stages.values import (
 @pytest.mark.parametrize(
     ("name", "takes", "gives"),
     [
+        ("intent", [], Intent),
         ("fetch_context", [], ContextPart),
         ("budget", [("parts", [(ContextPart, "many")])], Budgeted),
         ("render_prompt", [("context", [(Budgeted, "one"), (ContextPart, "many")])], Prompt),
@@ -44,7 +46,8 @@ def test_a_stage_type_takes_and_gives_what_its_annotations_say(
 
 
 def test_the_built_in_types_are_there_in_the_order_of_a_pipeline() -> None:
-    assert list(stage_types())[:7] == [
+    assert list(stage_types())[:8] == [
+        "intent",
         "fetch_context",
         "budget",
         "render_prompt",
@@ -59,12 +62,13 @@ def test_what_a_type_can_do_is_read_from_its_methods() -> None:
     def those_that(can: str) -> list[str]:
         return [name for name, info in stage_types().items() if getattr(info, can)]
 
-    assert those_that("has_empty") == ["fetch_context", "llm", "writeback"]
+    assert those_that("has_empty") == ["intent", "fetch_context", "llm", "writeback"]
     assert those_that("settles") == ["persist"]
     assert those_that("queues") == ["writeback"]
-    assert those_that("reads") == ["fetch_context", "llm"]
+    assert those_that("reads") == ["intent", "fetch_context", "llm"]
     assert those_that("renders") == ["budget", "render_prompt"]
     assert those_that("templates") == ["llm"]
+    assert those_that("expressions") == ["fetch_context"]
 
 
 def test_every_type_tells_what_it_is_for() -> None:

@@ -119,3 +119,20 @@ def test_spans_tell_which_expression_gave_which_words() -> None:
         ("mia", "name", 1),
         ("MIA", "name|upper", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [("3", 3), ("9 / 3", 3), ("1", 1), ("100", 100), ("n + 1", 6), ("[n, 2]|max", 5)]
+)
+def test_an_expression_gives_a_whole_number(source: str, expected: int) -> None:
+    given = Expression(source, "mia: top_k").count({"n": 5}, 100)
+    assert (given, type(given)) == (expected, int)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["0", "101", "2.5", "'5'", "none", "true", "nobody", "n / 0", "[5]", "n.x.y", "-1", "1e300 * 1e300"],
+)
+def test_what_is_no_number_in_the_range_says_so(source: str) -> None:
+    with pytest.raises(TemplateFailed, match="mia: top_k"):
+        Expression(source, "mia: top_k").count({"n": 5}, 100)

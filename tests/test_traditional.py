@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cozy.adapters.traditional import simplified
+from cozy.traditional import simplified
 
 
 @pytest.mark.parametrize(

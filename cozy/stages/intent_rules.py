@@ -1,0 +1,201 @@
+"""What a message is about, told by rules: keywords and patterns for each label."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Annotated, Any, cast
+
+import regex
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from cozy.stages.base import Names, Settings
+from cozy.traditional import simplified
+from cozy.writing import UNSPACED, folded
+
+SEEN = 2000
+"""Characters of a message that rules look at."""
+PATIENCE_S = 0.05
+"""What all patterns of a stage together may take for one message: one that runs away does not fit."""
+LONGEST_PATTERN = 500
+
+_SPACED = rf"[^\W{UNSPACED}]"
+"""A letter or a digit of a script that puts spaces between words."""
+_WORD = re.compile(r"\w")
+_PARTICLES = frozenset("啊呀呢吧吗嘛哦噢喔嗯哈啦咯哟哇诶欸了")
+"""They may stand beside the words of a `whole` message."""
+_APOSTROPHES = str.maketrans("‘’ʼ", "'''")
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        compiled(pattern)
+    except (regex.error, RecursionError, OverflowError, MemoryError) as error:
+        said = str(error) or type(error).__name__
+        raise PydanticCustomError("pattern", "{said}", {"said": said}) from None
+    return pattern
+
+
+PatternText = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_PATTERN), AfterValidator(_compiles), "pattern"
+]
+
+
+class IntentRule(Settings):
+    """When a message has a label."""
+
+    description: str = ""
+    """What the label stands for, for a `model` that chooses."""
+    keywords: Names = ()
+    """Words that tell it: Latin ones as whole words, Chinese ones wherever they stand. Case, width and the
+    traditional form make no difference."""
+    patterns: tuple[PatternText, ...] = ()
+    """Regular expressions that tell it, wherever in the message they fit; they see it in lower case, with
+    half-width signs, simplified characters, and one blank for each white space."""
+    whole: bool = False
+    """Keywords and patterns must make up the whole message, punctuation and particles aside: a greeting
+    before a question is no small talk."""
+    max_length: int | None = Field(default=None, ge=1, le=SEEN)
+    """A message of more characters does not get this label by its rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What the rules say of a message."""
+
+    label: str | None = None
+    """None: none of them fits."""
+    matched: str = ""
+    """The words that decided."""
+    late: bool = False
+    """Patterns ran out of time."""
+
+
+class _TooLate(Exception):
+    """The time for patterns is used up."""
+
+
+class Rules:
+    """The rules of all labels, compiled; the first label in order whose rule fits is the message's."""
+
+    def __init__(self, rules: Mapping[str, IntentRule]) -> None:
+        self._rules = [_Rule.of(label, rule) for label, rule in rules.items()]
+
+    def fit(self, message: str) -> Fit:
+        text = seen(message)
+        clock = _Clock(perf_counter() + PATIENCE_S)
+        is_late = False
+        for rule in self._rules:
+            try:
+                matched = rule.fits(text, clock)
+            except _TooLate:  # keywords of later labels need no patience
+                is_late = True
+                continue
+            if matched is not None:
+                return Fit(rule.label, matched, is_late)
+        return Fit(late=is_late)
+
+
+def seen(message: str) -> str:
+    """The message as rules see it; a character more than `SEEN` where it goes on."""
+    text = simplified(folded(message[: 2 * SEEN].translate(_APOSTROPHES)))
+    return " ".join(text.split())[: SEEN + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """When patterns have to have come to an end."""
+
+    until: float
+
+    def found(self, pattern: Any, text: str) -> Iterator[tuple[int, int]]:
+        """Where a pattern fits. Raises _TooLate."""
+        left = self.until - perf_counter()
+        if left <= 0:
+            raise _TooLate
+        try:
+            for match in pattern.finditer(text, timeout=left):
+                yield match.span()
+        except TimeoutError:
+            raise _TooLate from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    label: str
+    keywords: re.Pattern[str] | None
+    patterns: Sequence[Any]
+    whole: bool
+    longest: int
+
+    @staticmethod
+    def of(label: str, rule: IntentRule) -> _Rule:
+        return _Rule(
+            label,
+            _any_of(rule.keywords),
+            [compiled(pattern) for pattern in rule.patterns],
+            rule.whole,
+            rule.max_length or (SEEN if rule.whole else SEEN + 1),
+        )
+
+    def fits(self, text: str, clock: _Clock) -> str | None:
+        """The words that tell the label; None where it does not fit. Raises _TooLate."""
+        if len(text) > self.longest:
+            return None
+        if not self.whole:
+            first = next(self._spans(text[:SEEN], clock), None)
+            return None if first is None else text[first[0] : first[1]]
+        left = bytearray(b"\1") * len(text)
+        for start, end in self._spans(text, clock):
+            left[start:end] = bytes(end - start)
+        rest = [c for c, is_left in zip(text, left, strict=True) if is_left]
+        is_whole = not all(left) and not any(_WORD.match(c) and c not in _PARTICLES for c in rest)
+        return text if is_whole else None
+
+    def _spans(self, text: str, clock: _Clock) -> Iterator[tuple[int, int]]:
+        if self.keywords is not None:
+            for match in self.keywords.finditer(text):
+                yield match.span()
+        for pattern in self.patterns:
+            yield from clock.found(pattern, text)
+
+
+def _any_of(keywords: Sequence[str]) -> re.Pattern[str] | None:
+    words = {word for keyword in keywords if (word := seen(keyword))}
+    if not words:
+        return None
+    # of two that begin alike the longer one, so that it is found whole
+    return re.compile("|".join(map(_alone, sorted(words, key=len, reverse=True))))
+
+
+def _alone(word: str) -> str:
+    """A word of a spaced script is no part of a longer one."""
+    before = rf"(?<!{_SPACED})" if re.match(_SPACED, word[0]) else ""
+    after = rf"(?!{_SPACED})" if re.match(_SPACED, word[-1]) else ""
+    return f"{before}{re.escape(word)}{after}"
+
+
+def compiled(pattern: str) -> Any:
+    """A pattern as it is matched with what `seen` gives. Raises regex.error.
+
+    `regex` and not `re`: it can be given a time after which it stops.
+    """
+    compile_ = cast("Any", regex.compile)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        return compile_("".join(map(_as_seen, pattern)), regex.IGNORECASE)
+    except regex.error:
+        return compile_(pattern, regex.IGNORECASE)  # tells of the pattern as it is written, if it is wrong
+
+
+def _as_seen(character: str) -> str:
+    """A character of a pattern as messages have it: full-width signs are the half-width ones themselves."""
+    if character.isascii():
+        return character
+    text = simplified(folded(character.translate(_APOSTROPHES)))
+    if text == character or unicodedata.combining(character):
+        return character
+    return regex.escape(text) if len(text) == 1 else f"(?:{regex.escape(text)})"

@@ -1,0 +1,17 @@
+"""How text is written: case, width, and scripts without spaces between words."""
+
+from __future__ import annotations
+
+import unicodedata
+
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U000323af"
+)
+"""Chinese, Japanese, Korean, Thai and their neighbours, as ranges for a regular expression's `[ ]`."""
+
+
+def folded(text: str) -> str:
+    """`text` without differences of case and width: NFKC, and lower case as comparisons take it."""
+    # a second time, because folding case can undo the first
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
