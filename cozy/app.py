@@ -19,6 +19,7 @@ from cozy.adapters.builtin_tools import BuiltinTools
 from cozy.dsl.check import CheckResult, check
 from cozy.dsl.project import Sources, read_project
 from cozy.dsl.world import World
+from cozy.engine.backlog import Backlog
 from cozy.engine.compile import compile_graph
 from cozy.engine.engine import Engine, open_engine
 from cozy.engine.graph import Graph
@@ -63,6 +64,7 @@ class App:
     context: EngineContext
     tools: Toolbox
     worker: Worker
+    backlog: Backlog
     models: ModelLoader
     redis: SharedRedis | None
     """What processes share beside the database, where it is configured."""
@@ -258,6 +260,7 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
             max_attempts=settings.workers.max_attempts,
             job_timeout_s=settings.workers.job_timeout_s,
         )
+        backlog = Backlog(stored.outbox, worker, settings.outbox)
         ports = Ports(
             llm=llm,
             tools=tools,
@@ -269,13 +272,14 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
             tokens=tokens,
             effects=SqlEffects(stored.database),
             audit=SqlAudit(stored.database),
-            wake_workers=worker.wake,
+            jobs=backlog,
         )
         async with anyio.create_task_group() as tasks:
             if works:
                 tasks.start_soon(worker.run)
             tasks.start_soon(models.load, library.models)  # takes a while; the first turn can do without
-            async with open_engine(library, ports) as engine:
+            async with open_engine(library, ports) as engine, anyio.create_task_group() as looking:
+                looking.start_soon(backlog.run)
                 yield App(
                     settings,
                     engine,
@@ -287,9 +291,11 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
                     stored.context,
                     tools,
                     worker,
+                    backlog,
                     models,
                     redis,
                 )
+                looking.cancel_scope.cancel()
             worker.leave()
             tasks.cancel_scope.deadline = anyio.current_time() + DRAIN_S
 

@@ -65,6 +65,7 @@ async def open_service(
             reload=reloader.reload,
             reloads=reloader.state,
             worker=app.worker,
+            backlog=app.backlog,
             outbox=SqlOutbox(app.database),
             realtime=await _realtime(settings, stack, os.environ),
             breakers=app.context.guards,

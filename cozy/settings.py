@@ -356,6 +356,24 @@ class WorkerSettings(Part):
     """After so many failures a job is kept as dead: with the pauses between them, 20 take about an hour."""
 
 
+OnFull = Literal["slow", "drop_oldest", "drop_new", "reject"]
+
+
+class OutboxSettings(Part):
+    """How many jobs of turns may wait for a worker, in all processes together, and what happens then. Erasing
+    a user's data is not among them: it is never dropped and never refused."""
+
+    max_jobs: int = Field(default=10_000, ge=1)
+    """It is full with so many."""
+    max_age_s: float = Field(default=0, ge=0)
+    """It is full when the oldest has waited for longer; 0 is no limit."""
+    on_full: OnFull = "slow"
+    """`slow`: a turn's end waits for room, then its jobs are taken all the same; `drop_oldest`: the oldest
+    jobs make room; `drop_new`: the turn is stored without its jobs; `reject`: new turns get 503."""
+    slow_s: float = Field(default=2, ge=0, le=60)
+    """How long `slow` waits at most, and never longer than half of the time that the stage has left."""
+
+
 class Settings(Part):
     """The whole configuration."""
 
@@ -370,6 +388,7 @@ class Settings(Part):
     context: ContextSettings = ContextSettings()
     engines: dict[str, EngineSettings] = Field(default_factory=dict)
     workers: WorkerSettings = WorkerSettings()
+    outbox: OutboxSettings = OutboxSettings()
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()

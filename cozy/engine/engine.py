@@ -94,12 +94,19 @@ class Engine:
         """Have it told how every turn ends, from now on."""
         self._watchers.append(watcher)
 
+    def check(self, turn: Turn) -> None:
+        """Raises NotFound for an unknown personality, and Overloaded where the turn would leave jobs and so
+        many wait that no more are taken."""
+        if self.library.graph(turn.personality_id).leaves_jobs and turn.personalized:
+            self.ports.jobs.check()
+
     def run(self, turn: Turn) -> TurnContext:
         """`async with engine.run(turn) as running: async for event in running: …`
 
         Leaving the block before the last event stops the model and keeps what was said. Raises NotFound for
-        an unknown personality.
+        an unknown personality, and what `check` raises.
         """
+        self.check(turn)
         graph = self.library.graph(turn.personality_id)
         reader = Reader(EVENT_BUFFER)
         run = TurnRun(graph, turn, self.ports, reader, self._prefixes, self._watchers)

@@ -75,5 +75,10 @@ class Graph:
     """What templates see as `tools`."""
 
     @property
+    def leaves_jobs(self) -> bool:
+        """Whether its turns may leave something to be done after them."""
+        return any(node.followers for node in self.nodes)
+
+    @property
     def id(self) -> str:
         return self.persona.about.id

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cozy.ports.context import Context
 from cozy.ports.effects import Effects
+from cozy.ports.jobs import Jobs, Unbounded
 from cozy.ports.knowledge import Knowledge
 from cozy.ports.llm import LLM
 from cozy.ports.memory import Memories
@@ -46,5 +46,5 @@ class Ports:
     tokens: TokenCounter
     effects: Effects
     audit: Audit
-    wake_workers: Callable[[], None] = lambda: None
-    """Tells whoever drains the outbox that there is something new."""
+    jobs: Jobs = field(default_factory=Unbounded)
+    """Those who do what turns leave to be done."""

@@ -61,6 +61,8 @@ class OutboxFigures:
     oldest_s: float = 0.0
     """How long ago the oldest of those was written, in seconds; 0 where there is none."""
     dead: int = 0
+    oldest_waiting_s: float = 0.0
+    """As `oldest_s`, of the waiting writes alone."""
 
 
 class Outbox(Protocol):

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
-from uuid import uuid5
+from uuid import UUID, uuid5
 
+import anyio
 from pydantic import BeforeValidator
 
+from cozy.errors import EngineUnavailable, StageTimeout
 from cozy.ports.store import Job
 from cozy.stages.base import StageContext, StageSettings, many
 from cozy.stages.registry import stage
 from cozy.stages.values import Queued, Reply, Saved
 
 Target = Literal["memory", "profile"]
+WAIT_S = 10.0
+"""How long `sync` waits where the stage has no timeout."""
 
 
 class WritebackSettings(StageSettings):
     targets: Annotated[tuple[Target, ...], BeforeValidator(many)] = ("memory", "profile")
-    """What is taught: `memory`, `profile`."""
+    """What is taught: `memory`, `profile`. Each may have a stage of its own, with a `mode` of its own."""
+    mode: Literal["async", "sync"] = "async"
+    """`async`: workers do it after the turn; `sync`: the turn waits until it is done, for the stage's
+    `timeout` (10 s where there is none). What is late or has failed degrades the stage, and goes on."""
 
 
 @stage("writeback")
@@ -42,6 +49,9 @@ class Writeback:
         turn = ctx.turn
         if not turn.personalized or turn.rounds or reply.is_fallback or not turn.text.strip():
             return ()
+        if not ctx.ports.jobs.accepts(len(self.settings.targets)):
+            ctx.note(dropped=len(self.settings.targets))
+            return ()
         payload = {
             "request_id": turn.request_id,
             "turn_id": str(turn.id),
@@ -51,10 +61,30 @@ class Writeback:
             "user": turn.text,
             "assistant": reply.text,
         }
-        targets = (f"{target}/{ctx.persona.engines.of(target)}" for target in self.settings.targets)
-        return tuple(Job(uuid5(turn.id, target), target, turn.user_id, payload) for target in targets)
+        return tuple(Job(id_, target, turn.user_id, payload) for id_, target in self._targets(ctx))
 
     async def run(self, saved: Saved, ctx: StageContext) -> Queued:
-        if saved.jobs:
-            ctx.ports.wake_workers()
-        return Queued(saved.jobs)
+        mine = {id_: target for id_, target in self._targets(ctx) if id_ in saved.jobs}
+        if mine:
+            await ctx.ports.jobs.queued(len(mine))
+            if self.settings.mode == "sync":
+                await self._wait(mine, ctx)
+        return Queued(tuple(mine))
+
+    def _targets(self, ctx: StageContext) -> Iterator[tuple[UUID, str]]:
+        """The id of each job, and who does it."""
+        for kind in self.settings.targets:
+            target = f"{kind}/{ctx.persona.engines.of(kind)}"
+            yield uuid5(ctx.turn.id, target), target
+
+    async def _wait(self, mine: dict[UUID, str], ctx: StageContext) -> None:
+        """Raises StageTimeout, or EngineUnavailable where one has failed: it may be tried again all the
+        same."""
+        most_s = self.settings.timeout or WAIT_S
+        with anyio.move_on_after(most_s):
+            ended = await ctx.ports.jobs.wait(mine.keys())
+            for id_, progress in ended.items():
+                if progress.state != "done":
+                    raise EngineUnavailable(mine[id_], f"was not taught: {progress.error}")
+            return
+        raise StageTimeout(ctx.node.id, most_s)

@@ -147,7 +147,13 @@ MOST = 2**62
 """SQLite knows no OFFSET without a LIMIT."""
 
 
-_SUMMED = (func.count(), func.count().filter(is_kind("write")), func.min(outbox.c.created_at))
+_created = func.min(outbox.c.created_at)
+_SUMMED = (
+    func.count(),
+    _created,
+    func.count().filter(is_kind("write")),
+    _created.filter(is_kind("write")),
+)
 # one by one: so each goes by a partial index, and never over what is done
 _FIGURES = {state: select(*_SUMMED).where(is_(state)) for state in ("queued", "leased", "dead")}
 
@@ -222,10 +228,20 @@ class SqlOutbox:
         def work(connection: Connection) -> OutboxFigures:
             found = {state: connection.execute(query).one() for state, query in _FIGURES.items()}
             queued, leased, dead = (found[state] for state in ("queued", "leased", "dead"))
-            begun: list[datetime] = [moment for moment in (queued[2], leased[2]) if moment is not None]
-            # the clocks of two machines may differ by a little
-            oldest_s = max(0.0, (now_of(connection) - min(begun)).total_seconds()) if begun else 0.0
-            return OutboxFigures(queued[1], queued[0] + leased[0], oldest_s, dead[0])
+            now = now_of(connection)
+
+            def oldest_s(*moments: datetime | None) -> float:
+                begun = [moment for moment in moments if moment is not None]
+                # the clocks of two machines may differ by a little
+                return max(0.0, (now - min(begun)).total_seconds()) if begun else 0.0
+
+            return OutboxFigures(
+                waiting=queued[2],
+                open=queued[0] + leased[0],
+                oldest_s=oldest_s(queued[1], leased[1]),
+                dead=dead[0],
+                oldest_waiting_s=oldest_s(queued[3]),
+            )
 
         return await self.database.read(work)
 

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
 
 from cozy.engine.learning import exchange_of
+from cozy.errors import EngineUnavailable, StageTimeout
 from cozy.ports.context import EngineChoice
+from cozy.ports.outbox import JobProgress, JobState
 from cozy.stages.values import Queued, Reply, Saved
 from cozy.stages.writeback import Writeback, WritebackSettings
 from cozy.turn import Message, ToolCall, TurnId
 from tests.stages.seat import FIRST, MAIN, Seat, persona, ports, turn
 
 REPLY = Reply("你好，小明", model="demo/demo")
+
+
+@dataclass
+class Desk:
+    """Fills Jobs."""
+
+    accepting: bool = True
+    progress: JobProgress | None = None
+    told: list[int] = field(default_factory=list[int])
+    waited: list[UUID] = field(default_factory=list[UUID])
+
+    def check(self) -> None: ...
+
+    def accepts(self, count: int) -> bool:
+        return self.accepting
+
+    async def queued(self, count: int) -> None:
+        self.told.append(count)
+
+    async def wait(self, ids: Collection[UUID]) -> dict[UUID, JobProgress]:
+        self.waited.extend(ids)
+        if self.progress is None:
+            await anyio.sleep_forever()
+        return dict.fromkeys(ids, self.progress)
 
 
 def writeback(**settings: Any) -> Writeback:
@@ -70,18 +101,47 @@ def test_a_message_is_taught_once_however_often_its_turn_is_resumed() -> None:
 
 
 async def test_workers_are_told_once_the_jobs_are_on_disk() -> None:
-    woken: list[bool] = []
-    here = Seat(ports=ports(wake_workers=lambda: woken.append(True)))
-    job = uuid4()
-    assert await writeback().run(Saved(FIRST, MAIN, "complete", (job,)), here) == Queued((job,))
-    assert woken == [True]
+    desk = Desk()
+    here = Seat(ports=ports(jobs=desk))
+    [mine, other] = [job.id for job in writeback().jobs(REPLY, here)]
+    saved = Saved(FIRST, MAIN, "complete", (mine, other))
+    assert await writeback(targets="memory").run(saved, here) == Queued((mine,))
+    assert (desk.told, desk.waited) == ([1], [])
 
 
 async def test_workers_are_left_alone_when_there_is_nothing_to_do() -> None:
-    woken: list[bool] = []
-    here = Seat(ports=ports(wake_workers=lambda: woken.append(True)))
-    assert await writeback().run(Saved(FIRST, MAIN, "complete"), here) == Queued()
-    assert woken == []
+    desk = Desk()
+    here = Seat(ports=ports(jobs=desk))
+    assert await writeback(mode="sync").run(Saved(FIRST, MAIN, "complete"), here) == Queued()
+    assert (desk.told, desk.waited) == ([], [])
+
+
+def test_a_turn_whose_jobs_are_not_taken_is_stored_without_them() -> None:
+    here = Seat(ports=ports(jobs=Desk(accepting=False)))
+    assert writeback().jobs(REPLY, here) == ()
+    assert here.notes == {"dropped": 2}
+
+
+async def run_in_step(progress: JobProgress | None, **settings: Any) -> Queued:
+    """What a stage that waits gives, with both its jobs that far; None: they take for ever."""
+    here = Seat(ports=ports(jobs=Desk(progress=progress)))
+    jobs = tuple(job.id for job in writeback().jobs(REPLY, here))
+    return await writeback(mode="sync", **settings).run(Saved(FIRST, MAIN, "complete", jobs), here)
+
+
+async def test_in_step_a_turn_ends_when_its_jobs_are_done() -> None:
+    assert len((await run_in_step(JobProgress("done", None))).jobs) == 2
+
+
+@pytest.mark.parametrize("state", ["queued", "leased", "dead"])
+async def test_in_step_a_job_that_has_failed_is_told(state: JobState) -> None:
+    with pytest.raises(EngineUnavailable, match="memory/embedded: was not taught: EngineTimeout: 不在"):
+        await run_in_step(JobProgress(state, "EngineTimeout: 不在"))
+
+
+async def test_in_step_a_job_that_is_late_is_not_waited_for_longer_than_the_stage_may() -> None:
+    with pytest.raises(StageTimeout, match="stage `here` did not end within"):
+        await run_in_step(None, timeout="50ms")
 
 
 def test_the_value_of_a_writeback_that_was_skipped_is_no_jobs() -> None:

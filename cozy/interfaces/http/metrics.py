@@ -125,6 +125,9 @@ class Metrics:
         last = "livemostrecent"
         self.outbox_jobs = self._gauge("outbox_jobs", "Jobs that wait or are being done", last)
         self.outbox_oldest = self._gauge("outbox_oldest_seconds", "Age of the oldest of them", last)
+        self.outbox_full = self._counter(
+            "outbox_full", "Jobs dropped, or turns slowed or refused, because too many jobs wait", "policy"
+        )
         self.outbox_dead = self._gauge("outbox_dead", "Jobs that were given up", last)
         self.reloads = self._counter("reloads", "Readings of the personalities, the first too", "outcome")
         self.reloaded_at = self._gauge(
@@ -156,6 +159,7 @@ class Metrics:
         self._library, self._other_models = service.engine.library, frozenset(service.models)
         service.engine.watch(self._turn_ended)
         service.worker.watch(lambda target, outcome: self.jobs.labels(target, outcome).inc())
+        service.backlog.watch(lambda policy, count: self.outbox_full.labels(policy).inc(count))
         service.reloads.watch(self._reloaded)
         for breaker in service.breakers:
             breaker.watch(self._breaker_changed)

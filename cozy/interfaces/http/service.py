@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from cozy.engine.backlog import Backlog
 from cozy.engine.engine import Engine
 from cozy.engine.worker import Worker
 from cozy.ports.identity import Identity
@@ -33,6 +34,7 @@ class Service:
     """Read every personality again, here and then in every other process."""
     reloads: ReloadState
     worker: Worker
+    backlog: Backlog
     outbox: Outbox
     realtime: RealtimeTokens | None = None
     """Who lends tokens for voice calls; None: nobody."""

@@ -127,8 +127,10 @@ class TurnResponse:
         turn = self.plan.turn
         try:
             begun = await self._patiently(lambda: self.repeats.begin(turn))
-            if isinstance(begun, Turn) and self.plan.creates_session and begun.session_id is None:
-                begun = await with_session(begun, self.service)
+            if isinstance(begun, Turn):
+                self.service.engine.check(begun)
+                if self.plan.creates_session and begun.session_id is None:
+                    begun = await with_session(begun, self.service)
         except BaseException:
             await self._free(turn)
             raise
