@@ -188,7 +188,7 @@ async def _look(app: App, page: Page, times: int) -> None:
 
     settings, graphs = app.settings, list(app.engine.library)
     next(c for c in page.checks if c.name == "personalities").note = ", ".join(app.engine.library.ids())
-    await _redis(settings, page)
+    await _redis(app, page)
     await _models(app, graphs, page)
     given = settings.context
     default = EngineChoice(given.knowledge, given.profile, given.memory)
@@ -199,16 +199,13 @@ async def _look(app: App, page: Page, times: int) -> None:
             (page.problems if is_problem else page.warnings).append(words)
 
 
-async def _redis(settings: Settings, page: Page) -> None:
+async def _redis(app: App, page: Page) -> None:
     """How quick it is; that it is away was said before."""
-    if not settings.redis.url:
+    if app.redis is None:
         return
     from cozy.adapters.health_checks import redis_check
-    from cozy.adapters.redis_client import open_redis
-    from cozy.adapters.redis_limits import RedisLimits
 
-    async with open_redis(settings.redis.url) as client:
-        health = await redis_check(client, RedisLimits(client, settings.redis.prefix))()
+    health = await redis_check(app.redis)()
     check = next(c for c in page.checks if c.name == "redis")
     check.ms, check.note = health.latency_ms, health.reason
 
