@@ -29,7 +29,7 @@ class GuardedKnowledge:
         )
 
     async def add(self, *, dataset: str, name: str, text: str) -> Document:
-        return await self.lookups.write(
+        return await self.lookups.learn(
             EVERYBODY,
             lambda: self.engine.add(dataset=dataset, name=name, text=text),
             timeout_s=self.learn_timeout_s,
@@ -42,7 +42,7 @@ class GuardedKnowledge:
         return await self.lookups.call(self.engine.datasets)
 
     async def remove(self, *, dataset: str, name: str | None = None) -> int:
-        return await self.lookups.write(EVERYBODY, lambda: self.engine.remove(dataset=dataset, name=name))
+        return await self.lookups.change(EVERYBODY, lambda: self.engine.remove(dataset=dataset, name=name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,15 @@ class GuardedProfiles:
         return await self.lookups.call(lambda: self.engine.facts(user_id, max_tokens=max_tokens))
 
     async def learn(self, exchange: Exchange) -> int:
-        return await self.lookups.write(
+        return await self.lookups.learn(
             exchange.user_id, lambda: self.engine.learn(exchange), timeout_s=self.learn_timeout_s
         )
 
     async def edit(self, user_id: UserId, fact_id: str, content: str) -> None:
-        await self.lookups.write(user_id, lambda: self.engine.edit(user_id, fact_id, content))
+        await self.lookups.change(user_id, lambda: self.engine.edit(user_id, fact_id, content))
 
     async def forget(self, user_id: UserId, fact_id: str | None = None) -> int:
-        return await self.lookups.write(user_id, lambda: self.engine.forget(user_id, fact_id))
+        return await self.lookups.change(user_id, lambda: self.engine.forget(user_id, fact_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ class GuardedMemories:
         return await self.lookups.call(lambda: self.engine.search(query, user_id=user_id, top_k=top_k))
 
     async def learn(self, exchange: Exchange) -> int:
-        return await self.lookups.write(
+        return await self.lookups.learn(
             exchange.user_id, lambda: self.engine.learn(exchange), timeout_s=self.learn_timeout_s
         )
 
     async def add(self, user_id: UserId, text: str) -> MemoryItem:
-        return await self.lookups.write(
+        return await self.lookups.learn(
             user_id, lambda: self.engine.add(user_id, text), timeout_s=self.learn_timeout_s
         )
 
@@ -93,7 +93,7 @@ class GuardedMemories:
         return await self.lookups.call(lambda: self.engine.items(user_id))
 
     async def edit(self, user_id: UserId, item_id: str, text: str) -> None:
-        await self.lookups.write(user_id, lambda: self.engine.edit(user_id, item_id, text))
+        await self.lookups.change(user_id, lambda: self.engine.edit(user_id, item_id, text))
 
     async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
-        return await self.lookups.write(user_id, lambda: self.engine.forget(user_id, item_id))
+        return await self.lookups.change(user_id, lambda: self.engine.forget(user_id, item_id))

@@ -184,21 +184,32 @@ class Lookups(Generic[T]):
         with self.guard.attempt():
             return await self.guard.in_time(work)
 
-    async def write(
+    async def learn(
         self, user_id: UserId, work: Callable[[], Awaitable[R]], *, timeout_s: float | None = None
     ) -> R:
-        """Change what the engine knows of a user; whatever comes of it, nothing kept before is used any more.
+        """Add to what the engine knows of a user: then nothing kept before is used any more.
 
-        `timeout_s`: of a change that may take long. Raises EngineError, StorageError.
+        Where it fails, what was kept is as true as before, and all there is while the engine is away.
+
+        `timeout_s`: it may take long. Raises EngineError, StorageError.
         """
         with self.guard.attempt(patient=timeout_s is not None):
-            try:
-                done = await self.guard.in_time(work, timeout_s)
-            finally:
-                await self._forget_kept(user_id)
+            done = await self.guard.in_time(work, timeout_s)
+            await self._forget_kept(user_id)
         if self._shelf is not None and (asked := self._last.get(user_id)) is not None:
             self._shelf.tasks.start_soon(self._ask_again, self._shelf, asked)
         return done
+
+    async def change(self, user_id: UserId, work: Callable[[], Awaitable[R]]) -> R:
+        """Change or delete what the engine knows of a user. Raises EngineError, StorageError.
+
+        Whatever comes of it, nothing kept before is used any more.
+        """
+        with self.guard.attempt():
+            try:
+                return await self.guard.in_time(work)
+            finally:
+                await self._forget_kept(user_id)
 
     async def _forget_kept(self, user_id: UserId) -> None:
         if self._shelf is None:

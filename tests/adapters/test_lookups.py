@@ -194,20 +194,29 @@ async def test_a_write_makes_what_was_kept_of_the_user_void(place: Place) -> Non
         place.engine.answers = ["likes coffee"]
         return 1
 
-    assert await place.lookups.write(ADA, learn) == 1
+    assert await place.lookups.learn(ADA, learn) == 1
     assert await place.texts() == ["likes coffee"]
     assert (await place.ask(user=BOB)).record.cache == "l1"
 
 
-async def test_a_write_whose_outcome_nobody_knows_makes_it_void_too(place: Place) -> None:
-    await place.ask()
-
+async def test_a_deletion_whose_outcome_nobody_knows_makes_it_void_too(place: Place) -> None:
     async def fail() -> None:
         raise EngineUnavailable("mem0", "was cut off")
 
+    await place.ask()
     with pytest.raises(EngineUnavailable):
-        await place.lookups.write(ADA, fail)
+        await place.lookups.change(ADA, fail)
     assert (await place.ask()).record.cache == ""
+
+
+async def test_what_could_not_be_learned_leaves_what_is_kept(place: Place) -> None:
+    async def fail() -> None:
+        raise EngineUnavailable("mem0", "is away")
+
+    await place.ask()
+    with pytest.raises(EngineUnavailable):
+        await place.lookups.learn(ADA, fail)
+    assert (await place.ask()).record.cache == "l1"
 
 
 async def test_what_was_asked_before_a_write_is_not_kept_after_it(place: Place, tasks: TaskGroup) -> None:
@@ -219,7 +228,7 @@ async def test_what_was_asked_before_a_write_is_not_kept_after_it(place: Place, 
     async def forget() -> None:
         place.engine.gate = None
 
-    await place.lookups.write(ADA, forget)
+    await place.lookups.change(ADA, forget)
     gate.set()
     while place.engine.running:
         await anyio.sleep(0)
@@ -235,7 +244,7 @@ async def test_processes_without_redis_follow_each_others_writes(
     async def forget() -> None:
         one.engine.answers = []
 
-    await other.lookups.write(ADA, forget)
+    await other.lookups.change(ADA, forget)
     assert await one.texts() == []
 
 
@@ -427,7 +436,7 @@ async def test_a_long_write_that_is_too_long_does_not_take_the_reads_with_it(pla
 
     for _ in range(5):
         with pytest.raises(EngineError, match="in time"):
-            await place.lookups.write(ADA, learn, timeout_s=0.001)
+            await place.lookups.learn(ADA, learn, timeout_s=0.001)
     assert place.breaker.state == "closed"
 
 
@@ -465,7 +474,7 @@ async def test_what_was_forgotten_is_not_given_as_an_old_answer_either(place: Pl
 
     async def forget() -> None: ...
 
-    await place.lookups.write(ADA, forget)
+    await place.lookups.change(ADA, forget)
     place.engine.error = EngineUnavailable("mem0", "is away")
     assert (await place.ask(stale_s=600)).items == ()
 
@@ -476,7 +485,7 @@ async def test_what_a_write_makes_old_is_fetched_ahead(place: Place) -> None:
     async def learn() -> None:
         place.engine.answers = ["likes coffee"]
 
-    await place.lookups.write(ADA, learn)
+    await place.lookups.learn(ADA, learn)
     with anyio.fail_after(PATIENCE_S):
         while place.engine.asked < 2 or place.engine.running:
             await anyio.sleep(0.001)
@@ -586,7 +595,7 @@ async def test_nobody_is_ever_given_what_another_was_answered(
             async def learn() -> None: ...
 
             with suppress(EngineCircuitOpen):
-                await here.lookups.write(user, learn)
+                await here.lookups.learn(user, learn)
                 said[user] += 1
             continue
         found = await here.ask(query, user, stale_s=600)
