@@ -287,7 +287,8 @@ class ContextSettings(Part):
     empty_ttl_s: float = Field(default=10, gt=0, le=3600)
     """How long it is good that an engine had nothing."""
     breaker_failures: int = Field(default=5, ge=1, le=1000)
-    """An engine is left alone after so many failures within `breaker_window_s`, if they are half of all."""
+    """An engine is left alone after so many failures within `breaker_window_s`, if they are half of all, or
+    after twice as many in a row."""
     breaker_window_s: float = Field(default=30, gt=0, le=3600)
     breaker_open_s: float = Field(default=5, gt=0, le=3600)
     """For how long it is left alone the first time; twice as long after each probe that fails."""

@@ -21,7 +21,8 @@ _random = SystemRandom()
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
     failures: int = 5
-    """So many in the window open it, if they are half of all."""
+    """So many in the window open it, if they are half of all; twice as many in a row do anyway: a busy engine
+    that goes away has thousands of successes behind it."""
     window_s: float = 30
     open_s: float = 5
     """For how long the first time; twice as long after each probe that fails."""
@@ -53,6 +54,8 @@ class Breaker:
         self._era = 0
         self._opened = 0
         """How often in a row, without a success between."""
+        self._in_a_row = 0
+        """Failures since the last success."""
         self._open_until = 0.0
         self._buckets: deque[list[float]] = deque(maxlen=BUCKETS)
         """When each began, successes, failures."""
@@ -78,6 +81,7 @@ class Breaker:
         """Whether this has closed it."""
         if ticket.era != self._era:
             return False
+        self._in_a_row = 0
         if self._state == "half_open":
             self._opened = 0
             self._buckets.clear()
@@ -92,8 +96,10 @@ class Breaker:
             return False
         if self._state == "closed" and retry_after_s is None:
             self._bucket()[2] += 1
+            self._in_a_row += 1
             good, bad = self._counted()
-            if bad < self._rules.failures or bad < good:
+            enough = self._rules.failures
+            if bad < enough or (bad < good and self._in_a_row < 2 * enough):
                 return False
         self._open(retry_after_s)
         return True

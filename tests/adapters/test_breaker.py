@@ -50,9 +50,27 @@ def test_so_many_failures_open_it(breaker: Breaker) -> None:
 
 
 def test_failures_among_many_successes_do_not(breaker: Breaker) -> None:
-    for _ in range(10):
+    for _ in range(100):
         breaker.succeeded(ticket(breaker))
-    fail(breaker, 9)
+        breaker.succeeded(ticket(breaker))
+        fail(breaker)
+    assert breaker.state == "closed"
+
+
+def test_when_half_of_all_fail_it_opens(breaker: Breaker) -> None:
+    breaker.succeeded(ticket(breaker))
+    breaker.succeeded(ticket(breaker))
+    fail(breaker, 2)
+    breaker.succeeded(ticket(breaker))
+    assert breaker.state == "closed"
+    fail(breaker)
+    assert breaker.state == "open"
+
+
+def test_twice_as_many_in_a_row_open_it_whatever_was_before(breaker: Breaker) -> None:
+    for _ in range(1000):
+        breaker.succeeded(ticket(breaker))
+    fail(breaker, 5)
     assert breaker.state == "closed"
     fail(breaker)
     assert breaker.state == "open"
