@@ -35,6 +35,13 @@ def _is_address(value: str, scheme: re.Pattern[str]) -> bool:
     return bool(scheme.fullmatch(parts.scheme) and parts.hostname) and not re.search(r"\s", value)
 
 
+def _variable(name: str | None, secret: str) -> str | None:
+    if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        # it may be the secret itself: it is not repeated
+        raise ValueError(f"must be the name of an environment variable, not {secret}")
+    return name
+
+
 def _is_origin(value: str) -> bool:
     """As browsers write it: no path and no closing slash, or it would fit no page."""
     return _is_address(value, re.compile(r"[a-z][a-z0-9+.-]*")) and not re.search(
@@ -121,10 +128,7 @@ class ProviderSettings(Part):
     @field_validator("api_key_env")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:
-        # it may be the key itself: it is not repeated
-        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-            raise ValueError("must be the name of an environment variable, not a key")
-        return value
+        return _variable(value, "a key")
 
 
 class DatabaseSettings(Part):
@@ -336,6 +340,16 @@ class EngineSettings(Part):
     """Connections at once."""
     datasets: tuple[str, ...] = ()
     """`cognee`: names or ids of the datasets that may be searched; a personality's own are among them."""
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_key(cls, value: str | None) -> str | None:
+        return _variable(value, "a key")
+
+    @field_validator("password_env")
+    @classmethod
+    def _names_a_password(cls, value: str | None) -> str | None:
+        return _variable(value, "a password")
 
     @field_validator("url")
     @classmethod

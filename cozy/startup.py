@@ -57,6 +57,7 @@ async def findings(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> F
         ("time zone", ("tools.timezone",), lambda: _timezone(settings.tools.timezone)),
         ("redis", ("redis.url",), lambda: _redis(settings, found)),
         ("default model", ("model.default",), lambda: _model(settings, environ, found)),
+        ("engines", ("engines", "context"), lambda: _engines(settings, environ, found)),
     ]
     for part, hangs_on, look in looks:
         if loaded.is_wrong(*hangs_on):
@@ -144,6 +145,16 @@ async def _model(settings: Settings, environ: Mapping[str, str], found: Findings
         found.warnings.append("no model server is configured: the demo model answers")
     elif provider and provider.api_key_env and not environ.get(provider.api_key_env):
         found.warnings.append(f"`{provider.api_key_env}` is not set: `{default}` may refuse to answer")
+
+
+async def _engines(settings: Settings, environ: Mapping[str, str], found: Findings) -> None:
+    for name, engine in settings.engines.items():
+        # with a key, there need be no account
+        if engine.api_key_env and environ.get(engine.api_key_env):
+            continue
+        for variable in filter(None, (engine.api_key_env, engine.password_env)):
+            if not environ.get(variable):
+                found.warnings.append(f"`{variable}` is not set: the engine `{name}` may refuse to answer")
 
 
 async def first_admin(settings: Settings) -> tuple[User, str] | None:

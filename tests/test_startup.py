@@ -81,6 +81,13 @@ async def test_a_key_that_is_missing_is_warned_of(
     assert any("`OPENAI_API_KEY` is not set" in words for words in found.warnings) == warned
 
 
+async def test_the_key_of_an_engine_that_is_missing_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "cozy.toml").write_text('[engines.facts]\nkind = "memobase"\napi_key_env = "FACTS_KEY"\n')
+    words = "`FACTS_KEY` is not set: the engine `facts` may refuse to answer"
+    assert words in (await findings(configured(tmp_path), {})).warnings
+    assert words not in (await findings(configured(tmp_path), {"FACTS_KEY": "k"})).warnings
+
+
 async def test_what_hangs_on_nothing_wrong_is_looked_at_though_the_configuration_is_wrong(
     tmp_path: Path,
 ) -> None:

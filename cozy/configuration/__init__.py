@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from cozy.configuration import environment
+from cozy.configuration import engines, environment
 from cozy.configuration.file import Written, leaves, nearest, read
 from cozy.configuration.places import Key, shown_key
 from cozy.configuration.problems import FILE_NAME, Problems
@@ -70,7 +70,11 @@ def examine(root: Path | None = None, environ: Mapping[str, str] | None = None) 
     values = environment.merged(written.values, env, origins)
     base = file.parent if file else (root or Path.cwd())
     settings = resolved(_valid(values, written, problems, root=base, file=file), env, problems)
-    used = {*written.variables(), *(p.api_key_env for p in settings.providers.values() if p.api_key_env)}
+    used = {
+        *written.variables(),
+        *(p.api_key_env for p in settings.providers.values() if p.api_key_env),
+        *engines.variables(settings.engines),
+    }
     return Loaded(
         settings,
         origins,
@@ -97,7 +101,10 @@ def _valid(
 
 
 def _take_out(values: dict[str, Any], key: Key) -> None:
-    """Take a wrong value out. A provider that is none stays, with nothing in it: others may name it."""
+    """Take a wrong value out. A provider that is none stays, with nothing in it: others may name it; an engine
+    of no kind cannot."""
+    if key[0] == "engines" and key[2:] == ("kind",):
+        key = key[:2]
     table, name = values, key[0]
     for part in key[1:]:
         if not isinstance(table.get(cast("str", name)), dict):

@@ -62,5 +62,7 @@ def unknown(env: Mapping[str, str], used: Collection[str]) -> Iterator[str]:
             yield f"`{name}` is ignored: `[{section}]` has no key `{key}`; {hint}"
         elif name.startswith("COZY_PROVIDERS_"):
             yield f"`{name}` is ignored: providers are set in `{FILE_NAME}`, under `[providers.NAME]`"
+        elif name.startswith("COZY_ENGINES_"):
+            yield f"`{name}` is ignored: engines are set in `{FILE_NAME}`, under `[engines.NAME]`"
         elif name.startswith("COZY_") and (near := get_close_matches(name, known, 1, _CLOSE)):
             yield f"`{name}` is ignored; did you mean `{near[0]}`?"

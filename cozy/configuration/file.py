@@ -89,7 +89,7 @@ def _taken(value: Any, key: Key, env: Mapping[str, str], problems: Problems) -> 
             key,
             "secrets do not belong in the file",
             hint="write `${NAME}`, and set that environment variable; "
-            "for a provider's key, name the variable with `api_key_env`",
+            "for the key of a provider or an engine, name the variable with `api_key_env`",
         )
         return _LEFT_OUT
     if isinstance(value, list):

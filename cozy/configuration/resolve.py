@@ -1,4 +1,5 @@
-"""What was configured → what it comes to: whole paths, every provider that there is, the model of `auto`."""
+"""What was configured → what it comes to: whole paths, every provider and engine that there is, the model of
+`auto`."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from cozy.configuration.engines import resolved_engines
 from cozy.configuration.places import Key, shown_key
 from cozy.configuration.problems import Problems
 from cozy.errors import did_you_mean
@@ -38,6 +40,7 @@ def resolved(settings: Settings, env: Mapping[str, str], problems: Problems) -> 
             "root": root,
             "paths": paths,
             "providers": providers,
+            "engines": resolved_engines(settings, problems),
             "database": DatabaseSettings(url=settings.database.url or f"sqlite:///{data / 'cozy.db'}"),
             "model": settings.model.model_copy(update={"default": default}),
         }

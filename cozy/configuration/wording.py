@@ -32,6 +32,8 @@ def told(problem: ErrorDetails, written: Any) -> str:
         return str(problem["ctx"]["error"]) if "ctx" in problem else problem["msg"]
     annotation, metadata = _taken_at(path)
     bounds = _range(metadata)
+    if problem["type"] == "missing":
+        return f"has to be given: {_kind(annotation, path, written)}"
     if problem["type"] not in _BOUNDS:
         bounds = f"{_kind(annotation, path, written)} {bounds}".strip()
     return f"must be {bounds}, not {_shown(path, problem['input'], written)}"

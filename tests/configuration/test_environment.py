@@ -24,6 +24,7 @@ api_key_env = "COZY_AUTH_HOUSE_KEY"
         ),
         ("COZY_REDIS_NOPE", "`[redis]` has no key `nope`; known: `prefix`, `url`"),
         ("COZY_SERVR_PORT", "is ignored; did you mean `COZY_SERVER_PORT`?"),
+        ("COZY_ENGINES_WIKI_URL", "is ignored: engines are set in `cozy.toml`, under `[engines.NAME]`"),
         ("COZY_PROVIDERS_HOUSE_BASE_URL", "is ignored: providers are set in `cozy.toml`"),
     ],
 )
