@@ -183,31 +183,29 @@ async def _opened(settings: Settings, page: Page) -> AsyncGenerator[App]:
 
 
 async def _look(app: App, page: Page, times: int) -> None:
+    from cozy.app import engines_of
     from cozy.engine.appraisal import appraise, uses
-    from cozy.ports.context import EngineChoice
 
     settings, graphs = app.settings, list(app.engine.library)
     next(c for c in page.checks if c.name == "personalities").note = ", ".join(app.engine.library.ids())
     await _redis(app, page)
     await _models(app, graphs, page)
-    given = settings.context
-    default = EngineChoice(given.knowledge, given.profile, given.memory)
-    of = uses(graphs, default, given.timeout_s)
+    longest_s = settings.context.timeout_s
+    of = uses(graphs, engines_of(settings), longest_s)
     page.appraisals = await appraise(app.engine.ports.context, of, times)
     for appraisal in page.appraisals:
-        for is_problem, words in judged(appraisal, given.timeout_s):
+        for is_problem, words in judged(appraisal, longest_s):
             (page.problems if is_problem else page.warnings).append(words)
 
 
 async def _redis(app: App, page: Page) -> None:
     """How quick it is; that it is away was said before."""
-    if app.redis is None:
-        return
     from cozy.adapters.health_checks import redis_check
 
-    health = await redis_check(app.redis)()
-    check = next(c for c in page.checks if c.name == "redis")
-    check.ms, check.note = health.latency_ms, health.reason
+    if app.redis is not None:
+        health = await redis_check(app.redis)()
+        check = next(c for c in page.checks if c.name == "redis")
+        check.ms, check.note = health.latency_ms, health.reason
 
 
 def _add(page: Page, check: Check, health: DependencyHealth) -> None:
