@@ -6,10 +6,13 @@ import json
 import re
 import socket
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -221,6 +224,70 @@ def test_an_engine_that_fails_is_told_with_its_reason(here: Path, sqlite_url: st
         "warning: the memory engine `embedded` failed 2 of 2 times (ENGINE_UNAVAILABLE): memory: " in done.err
     )
     assert "most turns would go without stage `memory` of `careful_writer` (waits 400 ms)" in done.err
+
+
+class Mem0(BaseHTTPRequestHandler):
+    """A server for memories that takes its time and has none; without the right key it has only words."""
+
+    delay_s: ClassVar[float] = 0.03
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        time.sleep(self.delay_s)
+        allowed = self.headers["x-api-key"] == "right"
+        body = b'{"results": []}' if allowed else b'{"detail": "no such key in 10.0.0.7"}'
+        self.send_response(200 if allowed else 401)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: the terminal is the command's."""
+
+
+@pytest.fixture
+def mem0(here: Path) -> Iterator[None]:
+    """A running one, which the project's memory is kept in."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mem0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        (here / "cozy.toml").write_text(
+            f'[engines.notes]\nkind = "mem0"\nurl = "http://127.0.0.1:{server.server_port}"\n'
+            'api_key_env = "NOTES_KEY"\n[context]\nmemory = "notes"\n'
+        )
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_engine_outside_is_asked_over_the_network(
+    here: Path, mem0: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(here, timeout="10ms")
+    monkeypatch.setenv("NOTES_KEY", "right")
+    done = doctor()
+    assert done.code == 0
+    row = r"^memory of notes +warning +2 +(\d+) ms +(\d+) ms +0 +10 ms +stage `recall` of `mia`$"
+    found = re.search(row, done.out, re.MULTILINE)
+    assert found
+    assert 30 <= int(found[1]) <= int(found[2])
+    assert "(p50): most turns would go without stage `recall` of `mia` (waits 10 ms)\n" in done.err
+
+
+def test_an_engine_that_refuses_the_key_is_told_of_without_the_key(
+    here: Path, mem0: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(here, on_error="fail")
+    monkeypatch.setenv("NOTES_KEY", "hunter2")
+    done = doctor()
+    assert done.code == 1
+    assert re.search(r"^memory of notes +error +2 +– +– +2 ENGINE_AUTH ", done.out, re.MULTILINE)
+    assert "failed 2 of 2 times (ENGINE_AUTH): notes: " in done.err
+    assert "hint: look at its server and `[engines.notes]`" in done.err
+    assert "hunter2" not in done.out + done.err
 
 
 async def test_a_slow_engine_warns_whom_it_is_too_slow_for_and_nobody_else() -> None:
