@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 UNSPACED = (
@@ -11,7 +12,20 @@ UNSPACED = (
 """Chinese, Japanese, Korean, Thai and their neighbours, as ranges for a regular expression's `[ ]`."""
 
 
+_SPACE_AT_UNSPACED = re.compile(rf"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])")
+# of sentences; the signs of `C++`, `C#`, `3.5`, `-5` make a difference
+_PUNCTUATION = re.compile(
+    r"(?<![0-9])[.,:]|[.,:](?![0-9])|[;!?…。、；：！？“”‘’\"'`()（）《》「」『』【】\[\]*_~—]"
+)
+
+
 def folded(text: str) -> str:
     """`text` without differences of case and width: NFKC, and lower case as comparisons take it."""
     # a second time, because folding case can undo the first
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def fingerprint(text: str) -> str:
+    """`text` without case, width and punctuation: the same for texts that say the same. May be empty."""
+    words = " ".join(_PUNCTUATION.sub(" ", folded(text)).split())
+    return _SPACE_AT_UNSPACED.sub("", words)

@@ -11,10 +11,10 @@ from typing import Any, TypeVar, cast
 
 from cozy.adapters.extraction_rules import latest, matters, stated
 from cozy.adapters.statements import Statement
-from cozy.adapters.text_terms import fingerprint
 from cozy.ports.llm import LLM, LLMRequest, TextChunk
 from cozy.ports.memory import Exchange
 from cozy.turn import Message
+from cozy.writing import fingerprint
 
 T = TypeVar("T")
 

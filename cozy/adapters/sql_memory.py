@@ -17,13 +17,14 @@ from sqlalchemy import Connection, Select, bindparam, select
 
 from cozy.adapters.extraction import LONGEST_FACT, Extractor
 from cozy.adapters.sql_engine import engine_errors, insert, is_learned, learn_once, required, row_id
-from cozy.adapters.text_terms import fingerprint, index_terms, query_terms, rank
+from cozy.adapters.text_terms import index_terms, query_terms, rank
 from cozy.errors import EngineInvalidRequest, NotFound
 from cozy.ports.memory import Exchange, MemoryItem
 from cozy.storage.context_tables import memories
 from cozy.storage.database import Database
 from cozy.storage.schema import storable, utc_now
 from cozy.turn import UserId
+from cozy.writing import fingerprint
 
 ENGINE = "memory"
 SEARCHED = 2000

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, bindparam, select
 
 from cozy.adapters.extraction import LONGEST_FACT, Extractor, Fact
 from cozy.adapters.sql_engine import engine_errors, insert, is_learned, learn_once, required, row_id
-from cozy.adapters.text_terms import fingerprint
 from cozy.errors import NotFound
 from cozy.ports.memory import Exchange
 from cozy.ports.profile import ProfileFact
@@ -19,6 +18,7 @@ from cozy.storage.context_tables import profile_facts
 from cozy.storage.database import Database
 from cozy.storage.schema import storable, utc_now
 from cozy.turn import UserId
+from cozy.writing import fingerprint
 
 ENGINE = "profile"
 MOST = 1000

@@ -30,12 +30,6 @@ _PIECE = re.compile(
     rf"|(?P<number>(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:\.[0-9]+)*)(?!{_LETTER})"
     rf"|(?P<word>{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*)"
 )
-_SPACE_ATUNSPACED = re.compile(rf"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])")
-# of sentences; the signs of `C++`, `C#`, `3.5`, `-5` make a difference
-_PUNCTUATION = re.compile(
-    r"(?<![0-9])[.,:]|[.,:](?![0-9])|[;!?…。、；：！？“”‘’\"'`()（）《》「」『』【】\[\]*_~—]"
-)
-
 # what a question is made of, and not about; before stemming
 _WORDS = """
 a about after again all also am an and any anybody anyone anything are aren as at be because been before
@@ -131,12 +125,6 @@ def selecting(query: Mapping[str, float], counts: Mapping[str, int]) -> set[str]
     """The terms that find a text: the strong ones that occur, or the weak ones where no strong one does."""
     known = {term for term in query if counts.get(term)}
     return {term for term in known if query[term] > WEAK} or known
-
-
-def fingerprint(text: str) -> str:
-    """`text` without case, width and punctuation: the same for texts that say the same. May be empty."""
-    words = " ".join(_PUNCTUATION.sub(" ", folded(text)).split())
-    return _SPACE_ATUNSPACED.sub("", words)
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from cozy.engine.runtime import TurnRun, turn_variables
 from cozy.errors import NoAnswer, TurnError
 from cozy.events import Event, StageDegraded, TurnFailed
 from cozy.ports import Ports
-from cozy.stages.budget import join
+from cozy.stages.folding import join
 from cozy.stages.intent import FindIntent
 from cozy.stages.prompting import user_text
 from cozy.stages.templates import SECTION_VARIABLES, Expression, Template
@@ -175,7 +175,7 @@ def _failure(last: Event, node: Node) -> TurnError:
 def _parts(values: Sequence[Any]) -> Mapping[ContextSection, ContextPart]:
     """What the prompt was rendered with, by section."""
     budgeted = next((v for v in values if isinstance(v, Budgeted)), None)
-    return budgeted.parts if budgeted else join([v for v in values if isinstance(v, ContextPart)])
+    return budgeted.parts if budgeted else join([v for v in values if isinstance(v, ContextPart)]).parts
 
 
 def _messages(

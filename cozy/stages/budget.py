@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from cozy.errors import PromptTooLarge
 from cozy.stages.base import StageContext, StageSettings, many
+from cozy.stages.folding import Joined, join
 from cozy.stages.prompting import (
     context_text,
     message_tokens,
@@ -24,6 +25,7 @@ from cozy.stages.values import (
     ContextPart,
     ContextSection,
     Cut,
+    Fold,
     Section,
     SectionBudget,
     Snippet,
@@ -67,12 +69,12 @@ class Budget:
         fixed = section_tokens(bare, "", name, ctx)
         if sum(fixed.values()) > room:
             raise _too_large(fixed, room)
-        joined = join(parts)
         keep = self.settings.keep
-        order: list[Section] = [*keep, *(s for s in joined if s not in keep)]
+        joined = join(parts, keep)
+        order: list[Section] = [*keep, *(s for s in joined.parts if s not in keep)]
         costs, available = _costs(name, ctx), room - sum(fixed.values())
         while True:
-            kept, budgets = fit(joined, available, order, costs)
+            kept, budgets, folded = fit(joined, available, order, costs)
             system = system_text(kept, ctx) if names_sections(ctx.persona) else bare
             context = context_text(kept, ctx)
             measured = section_tokens(system, context, name, ctx)
@@ -91,7 +93,7 @@ class Budget:
             "message": fixed["message"],
         }  # the context beside it is in its own sections
         sections = (*(SectionBudget(name, tokens, tokens) for name, tokens in whole.items()), *budgets)
-        report = BudgetReport(window, reserve, room, used, sections)
+        report = BudgetReport(window, reserve, room, used, sections, folded)
         ctx.note(budget=report)
         return Budgeted(kept, report, system, context, {**measured, "history": history})
 
@@ -124,33 +126,18 @@ def _too_large(sections: Mapping[Section, int], room: int) -> PromptTooLarge:
     return PromptTooLarge(sum(sections.values()), room, {str(name): n for name, n in sections.items()})
 
 
-def join(parts: Sequence[ContextPart]) -> dict[ContextSection, ContextPart]:
-    """One part a section: two stages that fetch for the same section add up."""
-    joined: dict[ContextSection, ContextPart] = {}
-    for part in parts:
-        before = joined.get(part.section)
-        joined[part.section] = (
-            part
-            if before is None
-            else replace(
-                before, snippets=before.snippets + part.snippets, messages=before.messages + part.messages
-            )
-        )
-    return joined
-
-
 def fit(
-    parts: Mapping[ContextSection, ContextPart], room: int, order: Sequence[Section], costs: Costs
-) -> tuple[dict[ContextSection, ContextPart], list[SectionBudget]]:
-    """What fits into `room` tokens when sections are given room in `order`, and what was cut.
+    joined: Joined, room: int, order: Sequence[Section], costs: Costs
+) -> tuple[dict[ContextSection, ContextPart], list[SectionBudget], tuple[Fold, ...]]:
+    """What fits into `room` tokens when sections are given room in `order`, what was cut, what stays folded.
 
     The later a section stands in `order`, the less is left for it. History loses its oldest exchanges, never
     a part of one. Other sections are filled with whole snippets, those that fit the turn best first; one that
-    is too long leaves its room to shorter ones behind it.
+    is too long leaves its room to shorter ones behind it, and last of all to what was folded into it.
     """
     kept: dict[ContextSection, ContextPart] = {}
     budgets: list[SectionBudget] = []
-    for part in sorted(parts.values(), key=lambda p: order.index(p.section)):
+    for part in sorted(joined.parts.values(), key=lambda p: order.index(p.section)):
         if part.section == "history":
             messages, budget = _fit_history(part.messages, room, costs)
             kept[part.section] = replace(part, messages=messages)
@@ -159,7 +146,32 @@ def fit(
             kept[part.section] = replace(part, snippets=snippets)
         room -= budget.kept
         budgets.append(budget)
-    return kept, budgets
+    return kept, budgets, _unfolded(joined, room, kept, budgets, costs)
+
+
+def _unfolded(
+    joined: Joined,
+    room: int,
+    kept: dict[ContextSection, ContextPart],
+    budgets: list[SectionBudget],
+    costs: Costs,
+) -> tuple[Fold, ...]:
+    """What stays folded; what was folded into something that was cut is kept after all, if it fits."""
+    there = {id(snippet) for part in kept.values() for snippet in part.snippets}
+    folded: list[Fold] = []
+    for fold in joined.folded:
+        tokens = costs.snippet(fold.snippet)
+        if id(fold.into) in there or tokens > room:
+            folded.append(fold)
+            continue
+        there.add(id(fold.snippet))
+        room -= tokens
+        part = kept[fold.section]
+        whole = joined.whole[fold.section].snippets
+        kept[fold.section] = replace(part, snippets=tuple(s for s in whole if id(s) in there))
+        at = next(i for i, b in enumerate(budgets) if b.section == fold.section)
+        budgets[at] = replace(budgets[at], wanted=budgets[at].wanted + tokens, kept=budgets[at].kept + tokens)
+    return tuple(folded)
 
 
 def _fit_history(

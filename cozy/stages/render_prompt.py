@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cozy.stages.base import StageContext, StageSettings
-from cozy.stages.budget import join
+from cozy.stages.folding import join
 from cozy.stages.prompting import context_text, message_tokens, section_tokens, system_text, user_text
 from cozy.stages.registry import stage
 from cozy.stages.values import Budgeted, ContextPart, ContextSection, Prompt, PromptSection, Section
@@ -29,9 +29,11 @@ class RenderPrompt:
     async def run(self, context: Budgeted | Sequence[ContextPart], ctx: StageContext) -> Prompt:
         if isinstance(context, Budgeted):
             parts, system, brought, tokens = context.parts, context.system, context.context, context.tokens
+            folded = context.report.folded
             history = _history(parts)
         else:
-            parts = join(context)
+            joined = join(context)
+            parts, folded = joined.parts, joined.folded
             history = _history(parts)
             system, brought = system_text(parts, ctx), context_text(parts, ctx)
             model = ctx.turn.model or ctx.persona.model.names[0]
@@ -56,7 +58,7 @@ class RenderPrompt:
         turn = ctx.turn
         said = Message("user", user_text(brought, turn.text), parts=turn.parts, name=turn.name)
         add("message", said, *turn.rounds, *turn.results)
-        prompt = Prompt(tuple(messages), sum(s.tokens for s in sections), tuple(sections), brought)
+        prompt = Prompt(tuple(messages), sum(s.tokens for s in sections), tuple(sections), brought, folded)
         ctx.note(prompt=prompt)
         return prompt
 

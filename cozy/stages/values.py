@@ -80,6 +80,20 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """A snippet that was left out because another one says it."""
+
+    section: ContextSection
+    snippet: Snippet
+    into_section: ContextSection
+    into: Snippet
+    """Says the same, or holds it whole."""
+    place: int = 0
+    """Of the snippet among all that its section was brought, from 0."""
+    into_place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SectionBudget:
     """The room that one section asked for and got, in tokens."""
 
@@ -101,6 +115,8 @@ class BudgetReport:
     """What the prompt may use: window less reserve."""
     used: int
     sections: tuple[SectionBudget, ...] = ()
+    folded: tuple[Fold, ...] = ()
+    """What was left out because another snippet says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +153,8 @@ class Prompt:
     sections: tuple[PromptSection, ...] = ()
     context: str = ""
     """This turn's context, as it stands beside the user's message."""
+    folded: tuple[Fold, ...] = ()
+    """What was left out because another snippet says it."""
 
     @property
     def text(self) -> str:

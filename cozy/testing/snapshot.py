@@ -139,6 +139,8 @@ def _traced(trace: Trace) -> Iterator[str]:
         for name, value in stage.facts.items():
             if name not in _TOLD_ELSEWHERE:
                 yield f"{stage.id}: {name}: {value}"
+    for fold in dict.fromkeys(fold for prompt in trace.prompts.values() for fold in prompt.folded):
+        yield f"folded from {fold.section} into {fold.into_section}: {_text(fold.snippet.text)}"
     if trace.budget is not None:
         for section in trace.budget.sections:
             if section.cut:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cozy.adapters.text_terms import QUERY_TERMS, WEAK, fingerprint, index_terms, query_terms, rank
+from cozy.adapters.text_terms import QUERY_TERMS, WEAK, index_terms, query_terms, rank
+from cozy.writing import fingerprint
 
 
 def strong(text: str) -> set[str]:

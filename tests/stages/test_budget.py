@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from cozy.errors import PromptTooLarge
 from cozy.ports.tools import ToolSpec
 from cozy.stages.base import ModelChoice
-from cozy.stages.budget import Budget, BudgetSettings, exchanges, join
+from cozy.stages.budget import Budget, BudgetSettings, exchanges
+from cozy.stages.folding import join
 from cozy.stages.offer import tools_text
 from cozy.stages.render_prompt import RenderPrompt, RenderPromptSettings
 from cozy.stages.values import Budgeted, BudgetReport, ContextPart, Prompt, Snippet
@@ -242,8 +243,8 @@ def test_a_history_that_begins_in_the_middle_is_one_exchange_until_the_user_spea
 
 def test_two_stages_that_fetch_for_one_section_add_up() -> None:
     joined = join([snippets("knowledge", "a"), snippets("memory", "m"), snippets("knowledge", "b")])
-    assert list(joined) == ["knowledge", "memory"]
-    assert [s.text for s in joined["knowledge"].snippets] == ["a", "b"]
+    assert list(joined.parts) == ["knowledge", "memory"]
+    assert [s.text for s in joined.parts["knowledge"].snippets] == ["a", "b"]
 
 
 # -- what cannot be cut ---------------------------------------------------------------------------------
@@ -354,7 +355,7 @@ async def test_no_prompt_is_larger_than_its_room(
         assert bare.tokens > room  # even with everything cut
         return
     assert prompt.tokens == kept.report.used <= room
-    everything = join(brought)
+    everything = join(brought).whole
     for section, part in kept.parts.items():
         whole = everything[section]
         assert is_among(part.snippets, whole.snippets)
@@ -373,4 +374,4 @@ def is_among(some: Sequence[Any], all_: Sequence[Any]) -> bool:
 @given(past=messages(), parts=st.lists(sections(), max_size=4))
 async def test_what_has_room_is_never_cut(past: ContextPart, parts: list[ContextPart]) -> None:
     kept, _ = await prompt_of([past, *parts], seat(100_000))
-    assert kept.parts == join([past, *parts])
+    assert kept.parts == join([past, *parts]).parts

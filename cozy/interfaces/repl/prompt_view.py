@@ -51,7 +51,7 @@ def prompt_view(prompt: Prompt, tools: Sequence[str], width: int) -> RenderableT
         for message in prompt.messages[section.first : section.last + 1]:
             parts += _message(message, with_role=section.section == "history")
         parts.append(Text())
-    return Group(*parts, rule(f"together {prompt.tokens} tokens", width))
+    return Group(*parts, rule(f"together {prompt.tokens} tokens", width), *_folded(prompt, width))
 
 
 def preview_view(preview: Preview, width: int) -> RenderableType:
@@ -70,7 +70,7 @@ def preview_view(preview: Preview, width: int) -> RenderableType:
     for ask in preview.asks:
         parts += [*_ask(ask, width), Text()]
     total = rule(f"together {preview.prompt.tokens} tokens", width)
-    return Group(*parts, total, *_budget(preview.budget, width))
+    return Group(*parts, total, *_folded(preview.prompt, width), *_budget(preview.budget, width))
 
 
 def rule(title: str, width: int) -> Text:
@@ -139,6 +139,13 @@ def _ask(ask: Ask, width: int) -> Iterator[RenderableType]:
     waits = f" · once {', '.join(f'`{w}`' for w in ask.waits)} has answered" if ask.waits else ""
     yield rule(f"asked of {ask.stage} after that{waits}", width)
     yield Words(safe(ask.text))
+
+
+def _folded(prompt: Prompt, width: int) -> Iterator[Text]:
+    """What another snippet says."""
+    for fold in prompt.folded:
+        text = f"folded from {fold.section}: {fold.into_section} says it: {fold.snippet.text}"
+        yield Text(one_line(text, width), "dim")
 
 
 # -- the budget ----------------------------------------------------------------------------------------------

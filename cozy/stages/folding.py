@@ -1,0 +1,123 @@
+"""One part a section, and each thing said once: what `budget` measures and `render_prompt` sends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cozy.stages.values import ContextPart, ContextSection, Fold, Section, Snippet
+from cozy.writing import UNSPACED, fingerprint
+
+FOLDED: tuple[ContextSection, ...] = ("profile", "memory", "knowledge")
+"""Sections whose snippets may say the same; of two, the one of the section named first stays."""
+LEAST = 12
+"""How much a snippet must say to be folded into a longer one: its characters, Chinese ones counted twice."""
+LONGEST = 20_000
+"""Longer snippets are compared with nothing."""
+
+_SPACED = re.compile(rf"[^\W{UNSPACED}]")
+_UNSPACED = re.compile(rf"[{UNSPACED}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a turn brings, by section."""
+
+    whole: dict[ContextSection, ContextPart]
+    """All that was brought."""
+    folded: tuple[Fold, ...] = ()
+    """What another snippet says."""
+
+    @property
+    def parts(self) -> dict[ContextSection, ContextPart]:
+        """Without what is folded."""
+        gone = {(fold.section, fold.place) for fold in self.folded}
+        return {
+            name: replace(
+                part, snippets=tuple(s for i, s in enumerate(part.snippets) if (name, i) not in gone)
+            )
+            if any(name == section for section, _ in gone)
+            else part
+            for name, part in self.whole.items()
+        }
+
+
+def join(parts: Sequence[ContextPart], order: Sequence[Section] = FOLDED) -> Joined:
+    """One part a section: two stages that fetch for the same section add up. Snippets of white space are
+    none, and of snippets that say the same one stays.
+
+    The same is what differs in case, width, white space and punctuation alone, and what a longer snippet
+    holds whole; then the longer one stays. Of equal ones it is that of the section named first in `order`,
+    which is given room first, and in a section the one that fits the turn best.
+    """
+    joined: dict[ContextSection, ContextPart] = {}
+    for part in map(_without_blanks, parts):
+        before = joined.get(part.section)
+        joined[part.section] = part if before is None else _sum(before, part)
+    places = {section: i for i, section in enumerate(order)}
+    first_to_last = sorted(FOLDED, key=lambda section: places.get(section, len(places)))
+    return Joined(joined, tuple(_folds(joined, first_to_last)))
+
+
+def _without_blanks(part: ContextPart) -> ContextPart:
+    snippets = tuple(s for s in part.snippets if s.text and not s.text.isspace())
+    return part if len(snippets) == len(part.snippets) else replace(part, snippets=snippets)
+
+
+def _sum(one: ContextPart, other: ContextPart) -> ContextPart:
+    return replace(one, snippets=one.snippets + other.snippets, messages=one.messages + other.messages)
+
+
+_Found = tuple[ContextSection, int, Snippet]
+
+
+def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextSection]) -> Iterator[Fold]:
+    """What another snippet says, and which."""
+    found: list[_Found] = [
+        (section, i, snippet)
+        for section in order
+        if section in parts
+        for i, snippet in enumerate(parts[section].snippets)
+        if len(snippet.text) <= LONGEST
+    ]
+    if len(found) < 2:
+        return
+    said: dict[str, _Found] = {}
+    for one in found:
+        key = fingerprint(one[2].text)
+        if key in said:
+            yield _fold(one, said[key])
+        elif key:
+            said[key] = one
+    longest_first = sorted(said, key=len, reverse=True)
+    for i, key in enumerate(longest_first):
+        if _weight(key) < LEAST:
+            continue
+        holder = next((other for other in longest_first[:i] if holds(other, key)), None)
+        if holder is not None:
+            yield _fold(said[key], said[holder])
+
+
+def _fold(one: _Found, other: _Found) -> Fold:
+    return Fold(one[0], one[2], other[0], other[2], one[1], other[1])
+
+
+def holds(longer: str, key: str) -> bool:
+    """Whether a fingerprint holds another one, whole words of it."""
+    at = longer.find(key)
+    while at >= 0:
+        end = at + len(key)
+        if not (_goes_on(longer, at) or _goes_on(longer, end)):
+            return True
+        at = longer.find(key, at + 1)
+    return False
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether a word of a spaced script runs on through `at`."""
+    return 0 < at < len(text) and bool(_SPACED.match(text[at - 1]) and _SPACED.match(text[at]))
+
+
+def _weight(key: str) -> int:
+    return len(key) if key.isascii() else len(key) + len(_UNSPACED.findall(key))
