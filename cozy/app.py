@@ -28,7 +28,7 @@ from cozy.engine.library import Library
 from cozy.engine.worker import Worker
 from cozy.errors import EngineError, PersonalityError
 from cozy.ports import Ports
-from cozy.ports.context import EngineChoice
+from cozy.ports.context import EMBEDDED, EngineChoice
 from cozy.ports.knowledge import KnowledgeBase
 from cozy.ports.llm import LLM, ModelCard
 from cozy.ports.memory import Memories
@@ -229,6 +229,13 @@ def _unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
         return group
     within = cast("BaseExceptionGroup[BaseException]", first)
     return _unwrapped(within) if isinstance(first, BaseExceptionGroup) else first
+
+
+def engine_targets(settings: Settings) -> list[str]:
+    """The targets of the jobs of every engine that may know something of users."""
+    named = [(BRINGS[engine.kind], name) for name, engine in settings.engines.items()]
+    engines = [("memory", EMBEDDED), ("profile", EMBEDDED), *named]
+    return [f"{kind}/{name}" for kind, name in engines if kind != "knowledge"]
 
 
 @asynccontextmanager

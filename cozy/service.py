@@ -19,10 +19,11 @@ from cozy.adapters.health_checks import (
 )
 from cozy.adapters.identity import open_identity
 from cozy.adapters.memory_limits import MemoryLimits
+from cozy.adapters.sql_erasure import SqlErasures
 from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_sessions import SqlSessions
 from cozy.adapters.sql_signals import SqlSignals
-from cozy.app import App, open_app, server_of
+from cozy.app import App, engine_targets, open_app, server_of
 from cozy.engine.watcher import Reloader, stamps
 from cozy.interfaces.http.app import Extension
 from cozy.interfaces.http.service import Service
@@ -67,6 +68,7 @@ async def open_service(
             worker=app.worker,
             backlog=app.backlog,
             outbox=SqlOutbox(app.database),
+            erasures=SqlErasures(app.database, engine_targets(settings)),
             realtime=await _realtime(settings, stack, os.environ),
             breakers=app.context.guards,
             checks=(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
+from cozy.adapters.erased_users import is_erased
 from cozy.adapters.request_rows import KEPT, REPEATED_WITHIN
 from cozy.adapters.turn_attempts import attempts
 from cozy.ports.effects import Effect
@@ -62,7 +63,12 @@ class SqlEffects:
             "arguments": effect.arguments,
             "created_at": utc_now(),
         }
-        await self.database.write(lambda connection: connection.execute(insert(tool_effects), row))
+
+        def work(connection: Connection) -> None:
+            if not is_erased(connection, turn.user_id, turn.received_at):
+                connection.execute(insert(tool_effects), row)
+
+        await self.database.write(work)
 
     async def end(self, effect: Effect) -> None:
         if effect.result is None:

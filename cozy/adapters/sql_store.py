@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from cozy.adapters import account_rules
+from cozy.adapters.erased_users import is_erased
 from cozy.adapters.message_rows import (
     MESSAGE_COLUMNS,
     ROW_COLUMNS,
@@ -261,8 +262,10 @@ class SqlStore:
         is_time_to_prune = is_marked and self.pruning.is_due()
 
         def work(connection: Connection) -> None:
-            if record.session_id is not None:
+            if record.session_id is not None:  # which is gone where its user was erased meanwhile
                 self._save_messages(connection, record, rows, now)
+            elif is_erased(connection, record.user_id, record.said_at or now):
+                return
             if jobs:
                 connection.execute(_INSERT_JOBS[self.database.dialect], jobs)
             if is_time_to_prune:

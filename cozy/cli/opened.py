@@ -12,8 +12,10 @@ import click
 
 if TYPE_CHECKING:
     from cozy.app import App, Stored
+    from cozy.ports.erasure import Erasures
     from cozy.ports.identity import IdentityAdmin
-    from cozy.ports.operations import Audit
+    from cozy.ports.operations import Audit, AuditEvent
+    from cozy.ports.outbox import OutboxAdmin
     from cozy.turn import UserId
 
 T = TypeVar("T")
@@ -47,14 +49,20 @@ class Accounts:
 
     identity: IdentityAdmin
     audit: Audit
+    erasures: Erasures
+    outbox: OutboxAdmin
 
     async def note(self, what: str, user_id: UserId | None = None, **facts: str | list[str]) -> None:
         """Put on record that somebody at this terminal did it, to this user."""
+        await self.audit.record(self.event(what, user_id, **facts))
+
+    def event(self, what: str, user_id: UserId | None = None, **facts: str | list[str]) -> AuditEvent:
+        """That somebody at this terminal did it, to this user."""
         from cozy.ports.operations import AuditEvent
 
         to = {} if user_id is None else {"user": str(user_id)}
         payload = {"by": "command line", "terminal_user": username(None), **to, **facts}
-        await self.audit.record(AuditEvent(what, payload=payload))
+        return AuditEvent(what, payload=payload)
 
 
 def with_accounts(work: Callable[[Accounts], Awaitable[T]]) -> T:
@@ -63,8 +71,10 @@ def with_accounts(work: Callable[[Accounts], Awaitable[T]]) -> T:
     from cozy.adapters.identity import open_identity
     from cozy.adapters.memory_limits import MemoryLimits
     from cozy.adapters.sql_audit import SqlAudit
-    from cozy.app import open_storage
+    from cozy.adapters.sql_erasure import SqlErasures
+    from cozy.app import engine_targets, open_storage
     from cozy.configuration import load_settings
+    from cozy.storage.outbox_admin import SqlOutboxAdmin
 
     settings = load_settings()
 
@@ -74,7 +84,13 @@ def with_accounts(work: Callable[[Accounts], Awaitable[T]]) -> T:
             open_storage(settings, DemoLLM()) as stored,
             open_identity(stored.database, settings.auth, MemoryLimits(), redis=settings.redis) as identity,
         ):
-            yield Accounts(identity, SqlAudit(stored.database))
+            database = stored.database
+            yield Accounts(
+                identity,
+                SqlAudit(database),
+                SqlErasures(database, engine_targets(settings)),
+                SqlOutboxAdmin(database),
+            )
 
     return _within(opening(), work)
 

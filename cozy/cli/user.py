@@ -13,6 +13,7 @@ from cozy.cli.opened import with_accounts
 
 if TYPE_CHECKING:
     from cozy.cli.opened import Accounts
+    from cozy.ports.erasure import Erasure
     from cozy.ports.identity import IdentityAdmin, User, UserRole
 
 PAGE = 500
@@ -103,7 +104,14 @@ def show(name: str, as_json: bool) -> None:
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
 
-    values = plain(with_accounts(lambda accounts: accounts.identity.find_user(name)))
+    async def work(accounts: Accounts) -> tuple[User, Erasure]:
+        found = await accounts.identity.find_user(name)
+        return found, await accounts.erasures.state(found.id)
+
+    found, erasure = with_accounts(work)
+    values = plain(found)
+    values["erased_at"] = plain(erasure.erased_at)
+    values["not_erased_yet"] = [one.target for one in erasure.waiting]
     if as_json:
         click.echo(json.dumps(values, ensure_ascii=False, indent=2))
         return
@@ -160,6 +168,63 @@ def enable(name: str) -> None:
         await accounts.note("user.enabled", found.id)
 
     _change(name, work, "is open")
+
+
+@user.command()
+@click.argument("name")
+@click.option("--status", is_flag=True, help="Only tell how far it is.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def erase(name: str, status: bool, yes: bool, as_json: bool) -> None:
+    """Erase all that is kept of what the user NAME said.
+
+    Sessions, messages, memories, profile and jobs that wait go at once, with what the account says of the
+    person; every engine outside is made to forget the user by a running server, however long that takes. The
+    account itself stays, with its name, e-mail address and keys; `cozy user disable` closes it.
+    """
+    from cozy.interfaces.plain_values import plain
+
+    async def work(accounts: Accounts) -> tuple[User, Erasure]:
+        found = await accounts.identity.find_user(name)
+        if status:
+            return found, await accounts.erasures.state(found.id)
+        return found, await accounts.erasures.erase(found.id, accounts.event("user.erased", found.id))
+
+    if not (status or yes):
+        click.confirm(f"erase all that is kept of what `{name}` said?", abort=True, err=True)
+    found, erasure = with_accounts(work)
+    if as_json:
+        click.echo(json.dumps(plain(erasure), ensure_ascii=False, indent=2))
+        return
+    if erasure.erased_at is None:
+        click.echo(f"`{found.username}` has never been erased", err=True)
+        return
+    if not status:
+        gone = {table: count for table, count in erasure.removed.items() if count}
+        what = ", ".join(f"{count} in {table}" for table, count in sorted(gone.items()))
+        click.echo(f"erased what was kept of `{found.username}`: {what or 'nothing was'}", err=True)
+    _tell_what_is_left(found, erasure)
+
+
+def _tell_what_is_left(found: User, erasure: Erasure) -> None:
+    from cozy.cli.tables import columns
+
+    if not erasure.waiting:
+        click.echo(f"every engine has forgotten `{found.username}`", err=True)
+        return
+    click.echo("not erased yet; a running server goes on until it is:", err=True)
+    rows = [("engine", "since", "attempts", "next", "last error")]
+    rows += [
+        (
+            one.target,
+            f"{one.since.astimezone():%Y-%m-%d %H:%M}",
+            f"{one.attempts}",
+            f"{one.due_at.astimezone():%Y-%m-%d %H:%M}",
+            one.last_error or "-",
+        )
+        for one in erasure.waiting
+    ]
+    click.echo(columns(rows))
 
 
 @user.command("second-factor")

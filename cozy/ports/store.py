@@ -55,6 +55,8 @@ class TurnRecord:
     """JSON, what the client is told: `text`, `finish_reason`, `tool_calls` (each `id`, `name`, `arguments`),
     `usage` (the fields of `cozy.usage.Usage`), `model`, `error` (a code, or null), `degraded` (stages
     that went on without a value, each `stage`, `code`, `elapsed_ms`)."""
+    said_at: datetime | None = None
+    """When the user said it: nothing is kept of what was said before the user was erased. None: now."""
     pending: tuple[Message, ...] = ()
     """What stands in place of the message that the client is shown with its calls, where no session keeps
     it: rounds of ours before it, the message with all its calls, and results of ours."""

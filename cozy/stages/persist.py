@@ -58,6 +58,7 @@ class Persist:
                 retry_of=turn.retry_of if status == "complete" or reply.text else None,
                 request=turn.request,
                 reply=_told(reply, ctx) if turn.request is not None else None,
+                said_at=turn.received_at,
                 pending=pending,
             )
             await ctx.ports.store.save_turn(record)

@@ -155,3 +155,32 @@ def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(here: Path)
     UUID(out.decode().strip())
     assert b"secret" not in seen
     assert kept_hash(here, "ann").startswith("$argon2id$")
+
+
+def test_a_user_is_erased_and_what_is_left_is_told_until_it_is_gone(here: Path) -> None:
+    called("user", "create", "ann", "--no-password")
+    assert "never been erased" in called("user", "erase", "ann", "--status").err
+    called("memory", "list", "--user", "ann")
+    asked = called("user", "erase", "ann", says="n\n")
+    assert (asked.code, asked.out) == (1, "")
+    assert "erase all that is kept of what `ann` said?" in asked.err
+    assert json.loads(called("user", "show", "ann", "--json").out)["erased_at"] is None
+
+    done = called("user", "erase", "ann", says="y\n")
+    assert done.code == 0
+    assert "erased what was kept of `ann`: nothing was" in done.err
+    assert "not erased yet" in done.err
+    assert [line.split()[0] for line in done.out.splitlines()[1:]] == ["memory/embedded", "profile/embedded"]
+    shown = json.loads(called("user", "show", "ann", "--json").out)
+    assert shown["erased_at"]
+    assert shown["not_erased_yet"] == ["memory/embedded", "profile/embedded"]
+
+    called("chat", "--once", "hello", "--user", "bob")  # whoever runs does what waits
+    told = called("user", "erase", "ann", "--status")
+    assert (told.out, told.err) == ("", "every engine has forgotten `ann`\n")
+    assert json.loads(called("user", "erase", "ann", "--status", "--json").out)["waiting"] == []
+
+    what, payload = audited(here)[-1]
+    assert (what, payload["by"], payload["user"]) == ("user.erased", "command line", shown["id"])
+    assert payload["removed"] == dict.fromkeys(payload["removed"], 0)  # type: ignore[call-overload]
+    assert called("user", "erase", "nobody", "--yes").err.startswith("error: no user `nobody`")

@@ -10,6 +10,7 @@ import anyio
 from cozy.engine.backlog import Backlog
 from cozy.engine.engine import Engine
 from cozy.engine.worker import Worker
+from cozy.ports.erasure import Erasures
 from cozy.ports.identity import Identity
 from cozy.ports.limits import RateLimiter
 from cozy.ports.operations import Breaks, HealthCheck, Reload, ReloadState
@@ -36,6 +37,7 @@ class Service:
     worker: Worker
     backlog: Backlog
     outbox: Outbox
+    erasures: Erasures
     realtime: RealtimeTokens | None = None
     """Who lends tokens for voice calls; None: nobody."""
     checks: Sequence[HealthCheck] = ()

@@ -1,0 +1,67 @@
+"""Erasing a user over HTTP: for admins alone, told until it is done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import anyio
+import pytest
+
+from tests.interfaces.http.serving import Served, served
+from tests.upstream import says, upstream
+
+SAID = {"model": "mia", "messages": [{"role": "user", "content": "hello"}], "cozy": {"session_id": "new"}}
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Served]:
+    async with (
+        upstream(default=says("[]")) as model,
+        served(tmp_path, sqlite_url, upstream=model) as running,
+    ):
+        yield running
+
+
+async def test_an_admin_erases_a_user_who_goes_on_using_cozy(house: Served) -> None:
+    key, ada = await house.key("ada"), (await house.user("ada")).id
+    route = f"/v1/admin/users/{ada}/erasure"
+    async with house.http(key) as talking, house.http(await house.key("root", admin=True)) as admin:
+        session = (await talking.post("/v1/chat/completions", json=SAID)).json()["cozy"]["session_id"]
+        assert (await admin.get(route)).json()["erased_at"] is None
+        erased = await admin.post(route)
+        assert erased.status_code == 202
+        assert erased.json()["user_id"] == str(ada)
+        assert erased.json()["removed"]["messages"] == 2
+        assert {one["target"] for one in erased.json()["waiting"]} == {"memory/embedded", "profile/embedded"}
+        assert (await talking.get(f"/v1/sessions/{session}")).status_code == 404
+        with anyio.fail_after(10):
+            while not (told := (await admin.get(route)).json())["done"]:
+                await anyio.sleep(0.02)
+        assert (told["waiting"], told["removed"]) == ([], {})
+        assert told["erased_at"] is not None
+        assert (await talking.post("/v1/chat/completions", json=SAID)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "whose",
+    [str(UUID(int=9)), "nobody", "%00", "x" * 3000],
+    ids=["id", "name", "nul", "long"],
+)
+async def test_an_unknown_user_is_not_found(house: Served, whose: str) -> None:
+    async with house.http(await house.key("root", admin=True)) as admin:
+        for method in ("GET", "POST"):
+            answer = await admin.request(method, f"/v1/admin/users/{whose}/erasure")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "RESOURCE_NOT_FOUND")
+
+
+async def test_nobody_else_may(house: Served) -> None:
+    ada = (await house.user("ada")).id
+    admins_chat_key = await house.key("root", "chat", "account", admin=True)
+    for credential, status in ((None, 401), (await house.key("ada"), 403), (admins_chat_key, 403)):
+        async with house.http(credential) as client:
+            for method in ("GET", "POST"):
+                answer = await client.request(method, f"/v1/admin/users/{ada}/erasure")
+                assert answer.status_code == status
+    assert (await house.service.erasures.state(ada)).erased_at is None
