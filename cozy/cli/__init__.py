@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "user": ("user", "user", "Make, list and change users"),
     "key": ("key", "key", "Make, list and revoke API keys"),
     "doctor": ("doctor", "doctor", "Tell whether this installation is fit, and its engines quick enough"),
+    "outbox": ("outbox", "outbox", "List, show, retry and drop jobs that turns have left"),
     "db": ("db", "db", "Look after the database"),
     "schema": ("schema", "schema", "Write the JSON Schemas for editors"),
 }
