@@ -14,7 +14,6 @@ from cozy.adapters.engine_values import exchange_messages, moment, records, text
 from cozy.adapters.extraction import LONGEST_FACT
 from cozy.adapters.sql_engine import required
 from cozy.adapters.sql_engine_writes import SqlEngineWrites, Write
-from cozy.adapters.text_terms import fingerprint
 from cozy.errors import (
     EngineError,
     EngineInvalidRequest,
@@ -26,6 +25,7 @@ from cozy.errors import (
 from cozy.ports.memory import Exchange, MemoryItem
 from cozy.storage.schema import utc_now
 from cozy.turn import UserId
+from cozy.writing import fingerprint
 
 MOST_ITEMS = 1000
 """What a listing on a server of one's own gives at most."""
