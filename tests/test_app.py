@@ -75,7 +75,7 @@ def test_the_engines_of_the_configuration_serve_personalities_that_name_none(tmp
     write(
         tmp_path,
         "cozy.toml",
-        '[engines.wiki]\nkind = "cognee"\n[engines.mem0]\nkind = "mem0"\n[context]\nknowledge = "wiki"\n',
+        '[engines.wiki]\nkind = "cognee"\ndatasets = ["plants"]\n[engines.mem0]\nkind = "mem0"\n[context]\nknowledge = "wiki"\n',
     )
     write(tmp_path, "personalities/mia.yaml", MIA + "engines:\n  memory: mem0\n")
     settings = load_settings(tmp_path, {})
@@ -87,7 +87,7 @@ def test_the_engines_of_the_configuration_serve_personalities_that_name_none(tmp
 
 
 def test_an_engine_that_is_not_configured_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    write(tmp_path, "cozy.toml", '[engines.wiki]\nkind = "cognee"\n')
+    write(tmp_path, "cozy.toml", '[engines.wiki]\nkind = "cognee"\ndatasets = ["plants"]\n')
     write(tmp_path, "personalities/mia.yaml", MIA + "engines:\n  knowledge: wikki\n  memory: wiki\n")
     found = check_all(load_settings(tmp_path, {})).diagnostics
     assert [(d.code, d.hint) for d in found] == [
