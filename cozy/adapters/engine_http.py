@@ -46,6 +46,8 @@ class Ask:
     """Name and content, sent as `data`."""
     timeout_s: float | None = None
     """In place of the engine's."""
+    private: Sequence[str] = ()
+    """What people said that is not in the request, and may be in the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ class EngineHttp:
     async def _exchange(self, ask: Ask, credentials: Mapping[str, str], timeout_s: float) -> Answer:
         import httpx2
 
+        connect_s = min(CONNECT_S, 0.9 * timeout_s)  # before the whole is over: it tells more
         extra: dict[str, Any] = {}
         headers = dict(credentials)
         if ask.body is not None:
@@ -170,7 +173,7 @@ class EngineHttp:
             self._url + ask.path,
             params=dict(ask.query) or None,
             headers=headers,
-            timeout=httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
+            timeout=httpx2.Timeout(timeout_s, connect=connect_s),
             **extra,
         )
         spoken = False
@@ -183,8 +186,9 @@ class EngineHttp:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
         except httpx2.TimeoutException as error:
-            words = "no connection within" if isinstance(error, httpx2.ConnectTimeout) else "was silent for"
-            raise EngineTimeout(self.name, f"{words} {timeout_s:g} s") from error
+            if isinstance(error, httpx2.ConnectTimeout):
+                raise EngineTimeout(self.name, f"no connection within {connect_s:g} s") from error
+            raise EngineTimeout(self.name, f"was silent for {timeout_s:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, EOFError) as error:
             if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
                 why = (
@@ -194,7 +198,7 @@ class EngineHttp:
                 why = why_unreachable(error)
             hint = f"is it running, and is `engines.{self.name}.url` right?"
             raise EngineUnavailable(self.name, why, hint=hint) from error
-        private = private_texts(ask.body, ask.file, ask.query)
+        private = (*private_texts(ask.body, ask.file, ask.query), *ask.private)
         return Answer(response.status_code, dict(response.headers), content, private)
 
     async def _read(self, response: httpx2.Response) -> bytes:

@@ -21,6 +21,8 @@ READ_CHARS = 4000
 WINDOW = 6
 """So many characters in a row of what was said are taken for a quotation."""
 _ADDRESS = re.compile(r"\w[\w+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\S+@\S+")
+_KEY = re.compile(r"\b(?:sk|pk|m0|m0sk)[-_][\w-]+|\b(?=[\w-]*\d)[\w-]{20,}")
+"""What looks like one, be it not ours: services tell of the keys that they use themselves."""
 _USERS_WORDS = {"content", "query", "text"}
 _NESTED = 6
 
@@ -52,7 +54,7 @@ def shown(text: str, secrets: Sequence[str], private: Sequence[str]) -> str:
     line = " ".join(text[:READ_CHARS].split())
     for secret in secrets:
         line = line.replace(secret, "…") if secret else line
-    line = _ADDRESS.sub("…", line)
+    line = _KEY.sub("…", _ADDRESS.sub("…", line))
     for said in private:
         line = _without(line, " ".join(said.split()))
     return line if len(line) <= MAX_SHOWN_CHARS else line[: MAX_SHOWN_CHARS - 1] + "…"

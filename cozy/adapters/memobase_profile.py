@@ -147,7 +147,13 @@ class MemobaseProfiles:
     async def _flush(self, exchange: Exchange) -> int:
         """Have what is in the buffer taken in; gives how many facts are new or changed."""
         path = f"{API}/users/buffer/{_uid(exchange.user_id)}/chat"
-        ask = Ask("POST", path, query={"wait_process": "true"}, timeout_s=self._http.settings.learn_timeout_s)
+        ask = Ask(
+            "POST",
+            path,
+            query={"wait_process": "true"},
+            timeout_s=self._http.settings.learn_timeout_s,
+            private=[message.content for message in exchange.messages],
+        )
         answer = await self._http.answer(ask)
         try:
             batches = self._read(answer)

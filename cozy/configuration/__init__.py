@@ -101,8 +101,8 @@ def _valid(
 
 
 def _take_out(values: dict[str, Any], key: Key) -> None:
-    """Take a wrong value out. A provider that is none stays, with nothing in it: others may name it. An
-    engine of no kind cannot."""
+    """Take a wrong value out. A provider that is none stays, with nothing in it: others may name it.
+    An engine of no kind cannot stay."""
     if key[0] == "engines" and key[2:] == ("kind",):
         key = key[:2]
     table, name = values, key[0]

@@ -133,7 +133,7 @@ class FakeMem0(_Fake):
         path, method = request.path, request.method
         if path == "/auth/setup-status":
             return Reply(self.body("setup_status"))
-        if path in self.logins:
+        if path in FakeMem0.logins:
             return self._login(request)
         refusal = self._refusal(request)
         if refusal is not None:

@@ -145,9 +145,10 @@ class FakeMemobase(FakeEngine):
         if not waiting:
             return Reply(body("nothing_to_flush"))
         if self.model_is_down:
+            said = [user.blobs[user.buffer[key][0]][0]["content"] for key in waiting]
             for key in waiting:
                 user.buffer[key] = (user.buffer[key][0], "failed")
-            return failed(503, "LLM error: Error code: 401 - incorrect API key provided: sk-proj-123")
+            return failed(503, f"LLM error: Error code: 401 - incorrect key: sk-proj-123, for {said}")
         added = self._process(user)
         facts = [body("profile", **fact) for fact in added]
         return Reply(body("flushed", event=str(uuid4()), added=facts))
