@@ -44,7 +44,7 @@ async def ada(database: Database) -> UserId:
 
 @pytest.fixture
 async def profiles(memobase: FakeMemobase, database: Database) -> AsyncIterator[MemobaseProfiles]:
-    async with opened.memobase(memobase, database, timeout_s=0.3, learn_timeout_s=0.5) as profiles:
+    async with opened.memobase(memobase, database) as profiles:
         yield profiles
 
 
@@ -213,7 +213,7 @@ async def test_what_is_being_processed_is_waited_for(
 
 
 async def test_what_is_processed_for_ever_is_given_up_in_time(
-    memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
+    memobase: FakeMemobase, profiles: MemobaseProfiles, database: Database, ada: UserId
 ) -> None:
     await profiles.learn(exchange(ada, "I like rain"))
     told = exchange(ada, "I like tea")
@@ -222,8 +222,9 @@ async def test_what_is_processed_for_ever_is_given_up_in_time(
         await profiles.learn(told)
     (user,) = memobase.users.values()
     user.buffer = {key: (blob, "processing") for key, (blob, _) in user.buffer.items()}
-    with pytest.raises(EngineTimeout, match=r"within 0\.5 s"):
-        await profiles.learn(told)
+    async with opened.memobase(memobase, database, learn_timeout_s=0.3) as hasty:
+        with pytest.raises(EngineTimeout, match=r"within 0\.3 s"):
+            await hasty.learn(told)
 
 
 async def test_forgetting_takes_the_user_away_and_telling_again_makes_one(
