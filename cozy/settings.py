@@ -327,7 +327,7 @@ class EngineSettings(Part):
     api_key_env: str | None = None
     """The environment variable that holds its key."""
     username: str | None = None
-    """Of an account, where there is no key: `cognee` and `mem0`."""
+    """Of an account, used where there is no key: `cognee` and `mem0`."""
     password_env: str | None = None
     """The environment variable that holds the account's password."""
     timeout_s: float = Field(default=10, gt=0, le=600)

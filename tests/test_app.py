@@ -75,7 +75,8 @@ def test_the_engines_of_the_configuration_serve_personalities_that_name_none(tmp
     write(
         tmp_path,
         "cozy.toml",
-        '[engines.wiki]\nkind = "cognee"\ndatasets = ["plants"]\n[engines.mem0]\nkind = "mem0"\n[context]\nknowledge = "wiki"\n',
+        '[engines.wiki]\nkind = "cognee"\ndatasets = ["plants"]\n'
+        '[engines.mem0]\nkind = "mem0"\n[context]\nknowledge = "wiki"\n',
     )
     write(tmp_path, "personalities/mia.yaml", MIA + "engines:\n  memory: mem0\n")
     settings = load_settings(tmp_path, {})
