@@ -126,9 +126,11 @@ class EngineHttp:
         return answer
 
     def read(self, answer: Answer) -> Any:
-        """The JSON of a good answer. Raises EngineError."""
+        """The JSON of a good answer, None for one that has no body. Raises EngineError."""
         if not answer.is_good:
             raise self.error(answer)
+        if answer.status == 204:
+            return None
         try:
             return json.loads(answer.content, parse_constant=_refuse)
         except (ValueError, RecursionError):

@@ -301,7 +301,8 @@ class Mem0PlatformMemories(_Memories):
         """Until it has been done; gives how many memories are new. Raises EngineUnavailable if it failed."""
         pause_s = FIRST_PAUSE_S
         while True:
-            told = await self._http.value(Ask("GET", f"/v1/event/{event}/"))
+            answer = await self._http.answer(Ask("GET", f"/v1/event/{event}/"))
+            told = {"status": "forgotten"} if answer.status == 404 else self._http.read(answer)
             status = text_of(self._http, told, "status")
             if status == "SUCCEEDED":
                 return self._added({"results": [], **_without_nulls(told)})

@@ -200,6 +200,22 @@ async def test_what_failed_in_the_queue_is_sent_anew(
     assert platform.asked["POST /v3/memories/add/"] == 2
 
 
+async def test_a_ticket_that_is_no_longer_known_is_looked_for_among_the_memories(
+    platform: FakeMem0Platform, hosted: Adapter, database: Database, ada: UserId
+) -> None:
+    told = exchange(ada, "I like tea")
+    platform.looks = 1000
+    async with opened.mem0(platform, database, "mem0_platform", learn_timeout_s=0.3) as hasty:
+        with pytest.raises(EngineTimeout):
+            await hasty.learn(told)
+    platform.keep(str(ada), "The user likes tea", {TURN: str(told.turn_id)})
+    platform._events.clear()
+    with pytest.raises(EngineUnavailable, match="forgotten"):
+        await hosted.learn(told)
+    assert await hosted.learn(told) == 0
+    assert platform.asked["POST /v3/memories/add/"] == 1
+
+
 async def test_pages_are_read_to_the_last(platform: FakeMem0Platform, hosted: Adapter, ada: UserId) -> None:
     for place in range(250):
         platform.keep(str(ada), f"thing {place}")
