@@ -23,6 +23,8 @@ LOOK_S = 2.0
 """How often to look."""
 LOOK_SHARE = 20
 """A look that takes long is taken less often: one part in so many is spent on it."""
+GATHER_S = 0.1
+"""Between a turn that fills the outbox and the look that makes room, so that many turns have one."""
 TELL_EVERY_S = 10.0
 """A full outbox leaves one line in the log in this time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
@@ -78,7 +80,8 @@ class Backlog:
         if not self.is_full:
             return
         if self._bounds.on_full == "drop_oldest":
-            self._to_trim.set()
+            if self._figures.waiting > self._bounds.max_jobs:
+                self._to_trim.set()
         elif self._bounds.on_full == "slow":
             self._tell(1)
             await self._room()
@@ -105,6 +108,7 @@ class Backlog:
                 _log.warning("the outbox cannot be read", extra={"code": error.code})
             with anyio.move_on_after(max(LOOK_S, LOOK_SHARE * (monotonic() - began))):
                 await self._to_trim.wait()
+                await anyio.sleep(GATHER_S)
 
     async def _look(self) -> None:
         self._figures, self._looked_at = await self._outbox.figures(), monotonic()

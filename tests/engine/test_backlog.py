@@ -149,10 +149,35 @@ async def test_the_oldest_jobs_make_room(database: Database) -> None:
         await here.backlog.queued(2)
         second = await here.turn("c", "d")
         await here.backlog.queued(2)
-        while await here.left() > 2:
+        while not here.told:
             await anyio.sleep(0.005)
+    assert await here.left() == 2
     assert set(await here.outbox.progress([*first, *second])) == set(second)
     assert here.told == [("drop_oldest", 2)]
+
+
+async def test_an_outbox_that_is_just_full_is_not_looked_at_for_every_turn(database: Database) -> None:
+    class Counting(SqlOutbox):
+        async def figures(self) -> OutboxFigures:
+            found = await super().figures()
+            looks.append(1)
+            return found
+
+    looks: list[int] = []
+    here = process(database, on_full="drop_oldest")
+    backlog = Backlog(Counting(database), here.worker, here.bounds)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(backlog.run)
+        while not looks:
+            await anyio.sleep(0.005)
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(20):  # each is at once done by another process: the figure goes up, the queue does not
+            await backlog.queued(1)
+        with anyio.fail_after(10):
+            while backlog.is_full:
+                await anyio.sleep(0.005)
+        tasks.cancel_scope.cancel()
+    assert len(looks) == 2, "one when it began, and one for all the turns"
 
 
 async def test_a_turn_waits_for_room(database: Database) -> None:
