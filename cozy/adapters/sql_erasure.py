@@ -11,6 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from cozy.adapters.sql_audit import audit_row
+from cozy.adapters.sql_generations import bump
 from cozy.errors import NotFound
 from cozy.ports.erasure import Erasure, ToErase
 from cozy.ports.operations import AuditEvent
@@ -47,11 +48,6 @@ _WAITING = (
     .where(_OF_USER, outbox.c.kind == "erase", outbox.c.state.in_(("queued", "leased")))
     .order_by(outbox.c.seq)
 )
-_MAKE_OLD = (
-    update(engine_generations)
-    .where(engine_generations.c.user_id == bindparam("user"))
-    .values(count=engine_generations.c.count + 1)
-)
 _ERASED_AT = select(users.c.erased_at).where(users.c.id == bindparam("user"))
 
 
@@ -80,7 +76,8 @@ class SqlErasures:
         removed = {"outbox": connection.execute(_DROP_JOBS, whose).rowcount}
         for table in ERASED:
             removed[table.name] = connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
-        connection.execute(_MAKE_OLD, whose)
+        for target in self.targets:  # at once: the engines themselves may be away
+            bump(connection, user_id, target)
         connection.execute(
             update(users)
             .where(users.c.id == user_id)

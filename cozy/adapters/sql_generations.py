@@ -5,7 +5,6 @@ In the database, not in Redis: where Redis is away or not there, other processes
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select
@@ -36,11 +35,11 @@ class SqlGenerations:
         return found or 0
 
     async def bump(self, user_id: UserId, engine: str) -> None:
-        def work(connection: Connection) -> None:
-            first: Any = insert(connection, engine_generations).values(
-                user_id=user_id, engine=engine, count=1
-            )
-            more = {"count": engine_generations.c.count + 1}
-            connection.execute(first.on_conflict_do_update(index_elements=["user_id", "engine"], set_=more))
+        await self._database.write(lambda connection: bump(connection, user_id, engine))
 
-        await self._database.write(work)
+
+def bump(connection: Connection, user_id: UserId, engine: str) -> None:
+    """Have nothing used that was kept before of what this engine knows of the user."""
+    first = insert(connection, engine_generations).values(user_id=user_id, engine=engine, count=1)
+    more = {"count": engine_generations.c.count + 1}
+    connection.execute(first.on_conflict_do_update(index_elements=["user_id", "engine"], set_=more))
