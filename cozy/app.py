@@ -23,7 +23,7 @@ from cozy.engine.backlog import Backlog
 from cozy.engine.compile import compile_graph
 from cozy.engine.engine import Engine, open_engine
 from cozy.engine.graph import Graph
-from cozy.engine.learning import learning
+from cozy.engine.learning import learning, summarizing
 from cozy.engine.library import Library
 from cozy.engine.worker import Worker
 from cozy.errors import EngineError, PersonalityError
@@ -35,6 +35,7 @@ from cozy.ports.memory import Memories
 from cozy.ports.outbox import Outbox
 from cozy.ports.profile import Profiles
 from cozy.ports.store import Store
+from cozy.ports.summary import Summaries
 from cozy.ports.tools import Toolbox
 from cozy.settings import BRINGS, ProviderSettings, RedisSettings, Settings, shipped
 
@@ -262,7 +263,10 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
         library = Library(compile_all(result, settings, tools))
         worker = Worker(
             stored.outbox,
-            learning(stored.context.memories, stored.context.profiles, default=engines_of(settings)),
+            {
+                **learning(stored.context.memories, stored.context.profiles, default=engines_of(settings)),
+                "summary": summarizing(stored.summaries),
+            },
             lease_s=settings.workers.lease_s,
             max_attempts=settings.workers.max_attempts,
             job_timeout_s=settings.workers.job_timeout_s,
@@ -328,6 +332,7 @@ class Stored:
     profiles: Profiles
     context: EngineContext
     """Every engine there is."""
+    summaries: Summaries
 
 
 @asynccontextmanager
@@ -344,6 +349,7 @@ async def open_storage(
     from cozy.adapters.sql_memory import SqlMemories
     from cozy.adapters.sql_profile import SqlProfiles
     from cozy.adapters.sql_store import SqlStore
+    from cozy.adapters.sql_summaries import SqlSummaries
     from cozy.storage.database import open_database
     from cozy.storage.migrate import check_migrated, upgrade
     from cozy.storage.outbox import SqlOutbox
@@ -366,4 +372,5 @@ async def open_storage(
                 context.memories[settings.context.memory],
                 context.profiles[settings.context.profile],
                 context,
+                SqlSummaries(database, llm),
             )

@@ -38,7 +38,12 @@ _ORDERS: Mapping[str, ColumnElement[Any]] = {
 }
 _ALL_OPEN = SessionFilter()
 _SESSION = select(*SESSION_COLUMNS).where(*_OWNED)
-_DELETE = update(sessions).where(*_OWNED).values(deleted_at=bindparam("now"), updated_at=bindparam("now"))
+# its summary goes at once: what it says is nobody's any more
+_DELETE = (
+    update(sessions)
+    .where(*_OWNED)
+    .values(deleted_at=bindparam("now"), updated_at=bindparam("now"), metadata={})
+)
 # the row's lock is held until the commit: positions are given to one writer at a time
 _COUNT = (
     update(sessions)

@@ -23,6 +23,7 @@ from cozy.adapters.message_rows import (
     stored_message,
 )
 from cozy.adapters.request_rows import Pruning, prune, save_request
+from cozy.adapters.sql_summaries import forget_from
 from cozy.adapters.turn_attempts import attempts
 from cozy.errors import NotFound
 from cozy.ports.store import Session, StoredMessage, TurnRecord
@@ -118,6 +119,7 @@ _RETRACT = (
         messages.c.deleted_at.is_(None),
     )
     .values(deleted_at=bindparam("now"))
+    .returning(messages.c.position)
 )
 _UNCOUNT = (
     update(sessions)
@@ -208,7 +210,7 @@ class SqlStore:
         await self._change(user_id, session_id, {"title": title})
 
     async def delete_session(self, user_id: UserId, session_id: SessionId) -> None:
-        await self._change(user_id, session_id, {"deleted_at": utc_now()})
+        await self._change(user_id, session_id, {"deleted_at": utc_now(), "metadata": {}})
 
     async def _change(self, user_id: UserId, session_id: SessionId, values: Mapping[str, Any]) -> None:
         change = update(sessions).where(*_OWNED).values(updated_at=utc_now(), **values)
@@ -295,11 +297,13 @@ class SqlStore:
             return
         if record.retry_of is not None:
             # those before it, too, where they came to nothing
-            gone = 0
+            gone: list[int] = []
             for turn in attempts(connection, record.user_id, record.retry_of):
                 replaced = {"session": record.session_id, "turn": turn, "now": now}
-                gone += connection.execute(_RETRACT, replaced).rowcount
-            connection.execute(_UNCOUNT, {"session": record.session_id, "count": gone})
+                gone += connection.execute(_RETRACT, replaced).scalars()
+            connection.execute(_UNCOUNT, {"session": record.session_id, "count": len(gone)})
+            if record.session_id is not None:
+                forget_from(connection, record.session_id, gone)
         placed = [row | {"position": end - len(rows) + place} for place, row in enumerate(rows)]
         if len(connection.execute(_INSERT_MESSAGES[self.database.dialect], placed).all()) < len(rows):
             raise _SavedBeforeError  # takes the counters back too

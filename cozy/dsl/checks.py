@@ -21,6 +21,7 @@ from cozy.stages.template_tree import Condition, Fixed, Reference
 from cozy.stages.templates import SECTION_VARIABLES, Expression
 from cozy.stages.tool_loop import ToolLoopSettings
 from cozy.stages.values import Queued, Saved
+from cozy.stages.writeback import WritebackSettings
 
 Rule = Callable[[Wiring], Iterator[Diagnostic]]
 
@@ -234,6 +235,26 @@ def settings_of_another_source(wiring: Wiring) -> Iterator[Diagnostic]:
                 yield warning("CZ081", message, entry.at.key(name), hint)
 
 
+def summary_of_another_history(wiring: Wiring) -> Iterator[Diagnostic]:
+    """A summary that begins elsewhere than where the history ends."""
+    entries = wiring.resolved.entries
+    limits = [
+        (e.settings.limit, e.at.key("limit"))
+        for e in entries
+        if isinstance(e.settings, FetchContextSettings) and e.settings.source == "history"
+    ]
+    for entry in entries:
+        settings = entry.settings
+        if not isinstance(settings, WritebackSettings) or "summary" not in settings.targets or not limits:
+            continue
+        limit, place = max(limits, key=lambda one: one[0])
+        if limit != settings.history:
+            older = f"`{entry.id}` summarises what is older than {settings.history} messages"
+            message = f"{older}, the history shows {limit}"
+            related = [Related("the history's limit", place)]
+            yield warning("CZ115", message, entry.at.key("history"), f"write `history: {limit}`", related)
+
+
 def labels_without_rules(wiring: Wiring) -> Iterator[Diagnostic]:
     """Labels that no rule and no model can give."""
     for entry in wiring.resolved.entries:
@@ -307,6 +328,7 @@ RULES: tuple[Rule, ...] = (
     never_true,
     kept_twice,
     settings_of_another_source,
+    summary_of_another_history,
     labels_without_rules,
     counts_out_of_range,
     given_to_nobody,

@@ -165,6 +165,11 @@ def not_brought(texts: Sequence[Text], resolved: Resolved) -> Iterator[Diagnosti
             yield warning("CZ088", message, text.variable(reference), hint)
 
 
+_ASKED_FOR = frozenset({"profile", "memory", "knowledge"})
+"""What costs a question to an engine. The summary of a long session stands in the session itself, and the
+history is in every prompt."""
+
+
 def not_shown(texts: Sequence[Text], resolved: Resolved) -> Iterator[Diagnostic]:
     """Parts of the context that are fetched, and that the personality's own `context` leaves out."""
     context = next((text for text in texts if text.name == "context"), None)
@@ -175,7 +180,7 @@ def not_shown(texts: Sequence[Text], resolved: Resolved) -> Iterator[Diagnostic]
     unseen = [
         entry.id
         for entry in resolved.entries
-        if (section := brings(entry)) and section != "history" and not {section, entry.id} & named
+        if (section := brings(entry)) in _ASKED_FOR and not {section, entry.id} & named
     ]
     if unseen:
         stages = all_of(quoted(unseen))

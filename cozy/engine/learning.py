@@ -1,4 +1,4 @@
-"""What the jobs of `writeback` teach, and what those of an erasure make forget."""
+"""What the jobs of `writeback` teach and sum up, and what those of an erasure make forget."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cozy.ports.context import EngineChoice
 from cozy.ports.memory import Exchange, Memories
 from cozy.ports.profile import Profiles
 from cozy.ports.store import Job
+from cozy.ports.summary import Summaries
 from cozy.turn import Message, SessionId, TurnId
 
 
@@ -40,6 +41,24 @@ def _handler(engine: Memories | Profiles) -> Handler:
         if job.kind == "erase":
             return await engine.forget(job.user_id)
         return await engine.learn(exchange_of(job))
+
+    return work
+
+
+def summarizing(summaries: Summaries) -> Handler:
+    """Who keeps up the summaries of sessions. Raises EngineInvalidRequest for a job that names none."""
+
+    async def work(job: Job) -> object:
+        payload = job.payload
+        try:
+            session, keep, model = (
+                SessionId(UUID(payload["session_id"])),
+                int(payload["keep"]),
+                payload["model"],
+            )
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise EngineInvalidRequest(job.target, "the job names no session") from error
+        return await summaries.update(job.user_id, session, keep=keep, model=model)
 
     return work
 

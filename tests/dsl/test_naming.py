@@ -36,7 +36,6 @@ def test_a_stage_may_name_all_of_this(template: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "code"),
     [
-        ("{{ summary }}", "CZ085"),
         ("{{ tools.text }}", "CZ084"),
         ("{% for t in tools %}{{ t.parameters }}{% endfor %}", "CZ084"),
         ("{{ turn.user_id }}", "CZ084"),

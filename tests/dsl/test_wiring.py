@@ -208,7 +208,7 @@ def test_stages_that_a_personal_template_names_come_before_it_is_rendered(tmp_pa
 def test_a_part_of_the_context_is_no_stage_in_a_personal_template(tmp_path: Path) -> None:
     """`memory` in `context` is that part, whoever fetched it: it orders nothing."""
     lines = edges(mia(tmp_path, "context: |\n  {{ profile }} {{ memory }} {{ knowledge }}\n"))
-    assert lines[5] == "prompt: context=budget(one) after budget"
+    assert lines[6] == "prompt: context=budget(one) after budget"
 
 
 def test_a_tool_loop_named_tools_is_not_the_variable_of_that_name(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_tool_loop_named_tools_is_not_the_variable_of_that_name(tmp_path: Path
             "stages:\n  answer:\n    ask: 可用的工具：{% for t in tools %}{{ t.name }} {% endfor %}\n",
         )
     )
-    assert lines[6] == "answer: prompt=prompt(one) after prompt speaks offers-tools"
+    assert lines[7] == "answer: prompt=prompt(one) after prompt speaks offers-tools"
 
 
 def test_whoever_stores_a_turn_waits_for_what_its_jobs_depend_on(tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def ids(graph: Graph, indices: Sequence[int]) -> list[str]:
 def test_the_standard_pipeline_becomes_a_graph(folder: Path) -> None:
     graph = compiled(folder, "prompt: You are Mia.")
     assert (graph.id, graph.pipeline, graph.timeout_s) == ("mia", "standard", 60.0)
-    assert ids(graph, graph.roots) == ["history", "knowledge", "profile", "memory"]
+    assert ids(graph, graph.roots) == ["history", "summary", "knowledge", "profile", "memory"]
     waits = {node.id: ids(graph, node.waits) for node in graph.nodes}
-    assert waits["budget"] == ["history", "knowledge", "profile", "memory"]
+    assert waits["budget"] == ["history", "summary", "knowledge", "profile", "memory"]
     assert [waits[name] for name in ("prompt", "answer", "tools", "save", "remember")] == [
         ["budget"],
         ["prompt"],
@@ -74,8 +74,8 @@ def test_each_node_has_its_own_rules_and_its_place(folder: Path) -> None:
     assert (knowledge.timeout_s, knowledge.on_error, knowledge.settles) == (0.5, "degrade", False)
     assert (answer.info.speaks, answer.info.offers_tools) == (True, True)
     assert (save.settles, ids(graph, save.followers)) == (True, ["remember"])
-    assert node["budget"].inputs == (Slot("parts", (0, 1, 2, 3), many=True),)
-    assert node["tools"].inputs == (Slot("generation", (6,), many=False),)
+    assert node["budget"].inputs == (Slot("parts", (0, 1, 2, 3, 4), many=True),)
+    assert node["tools"].inputs == (Slot("generation", (7,), many=False),)
 
 
 def test_a_stages_model_is_the_personalitys_with_its_own_settings_over_it(folder: Path) -> None:

@@ -14,7 +14,7 @@ from cozy.engine.learning import exchange_of
 from cozy.errors import EngineUnavailable, StageTimeout
 from cozy.ports.context import EngineChoice
 from cozy.ports.outbox import JobProgress, JobState
-from cozy.stages.values import Queued, Reply, Saved
+from cozy.stages.values import ContextPart, Queued, Reply, Saved
 from cozy.stages.writeback import Writeback, WritebackSettings
 from cozy.turn import Message, ToolCall, TurnId
 from tests.stages.seat import FIRST, MAIN, Seat, persona, ports, turn
@@ -146,3 +146,39 @@ async def test_in_step_a_job_that_is_late_is_not_waited_for_longer_than_the_stag
 
 def test_the_value_of_a_writeback_that_was_skipped_is_no_jobs() -> None:
     assert writeback().empty() == Queued()
+
+
+# -- the summary ----------------------------------------------------------------------------------------
+
+
+def shown(count: int) -> ContextPart:
+    """A history of so many messages."""
+    return ContextPart("history", messages=(Message("user", "茶"),) * count)
+
+
+def summary_jobs(here: Seat, **settings: Any) -> list[Any]:
+    jobs = writeback(targets=("memory", "summary"), **settings).jobs(REPLY, here)
+    return [job for job in jobs if job.target == "summary"]
+
+
+def test_a_summary_is_a_job_that_names_the_session_and_holds_no_words() -> None:
+    [job] = summary_jobs(Seat(turn=turn("我叫小明"), values={"past": shown(12)}), history=12)
+    assert job.payload["session_id"] == str(MAIN)
+    assert (job.payload["keep"], job.payload["model"]) == (12, "demo/demo")
+    assert "小明" not in str(job.payload)
+
+
+def test_a_short_session_has_nothing_to_summarise() -> None:
+    assert summary_jobs(Seat(values={"history": shown(9)})) == []
+    assert len(summary_jobs(Seat(values={"history": shown(10)}))) == 1
+    assert len(summary_jobs(Seat())) == 1  # nobody knows how long it is
+
+
+def test_without_a_session_there_is_nothing_to_summarise() -> None:
+    assert summary_jobs(Seat(turn=turn(session_id=None))) == []
+
+
+def test_a_summary_is_of_the_session_and_kept_up_though_the_turn_is_not_personal() -> None:
+    here = Seat(turn=turn(personalized=False))
+    jobs = writeback(targets=("memory", "summary")).jobs(REPLY, here)
+    assert [job.target for job in jobs] == ["summary"]
