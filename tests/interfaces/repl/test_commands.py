@@ -98,7 +98,7 @@ async def test_the_graph_is_drawn(tmp_path: Path) -> None:
     async with talking(tmp_path) as talk:
         told = await talk.say("/graph")
     assert told.startswith("Cozy (default) · pipeline standard")
-    assert "▼" in told
+    assert "┌ history" in told
 
 
 async def test_memory_is_listed_edited_and_forgotten(tmp_path: Path) -> None:
