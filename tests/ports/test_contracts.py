@@ -18,13 +18,13 @@ from cozy.ports.knowledge import KnowledgeBase
 from cozy.storage.database import Database, open_database
 from cozy.testing.contracts import (
     DOCUMENTS,
+    Contract,
     KnowledgeContract,
     MemoriesContract,
     ProfilesContract,
     ScriptedKnowledgeContract,
     ScriptedMemoriesContract,
     ScriptedProfilesContract,
-    _Contract,
 )
 from cozy.turn import UserId
 from tests.adapters.teaching import AnsweringLLM
@@ -34,7 +34,7 @@ from tests.engines.fake_mem0 import fake_mem0, fake_mem0_platform
 from tests.engines.fake_memobase import fake_memobase
 
 
-class Stored(_Contract):
+class Stored(Contract):
     """Users are known in the database."""
 
     database: Database
