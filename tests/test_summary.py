@@ -12,6 +12,7 @@ from cozy.app import App, open_app
 from cozy.configuration import load_settings
 from cozy.engine.preview import previews
 from cozy.ports.store import Session, TurnRecord
+from cozy.storage.outbox import SqlOutbox
 from cozy.turn import Message, Turn, TurnId
 
 MIA = "id: mia\nname: 米娅\nlanguage: zh-CN\nprompt: 你叫米娅。\nmodel:\n  name: demo/demo\n"
@@ -48,7 +49,8 @@ async def test_what_was_said_at_the_start_of_a_long_session_is_in_the_prompt(
             async for _ in running:
                 pass
         with anyio.fail_after(10):
-            await app.worker.drain(10)
+            while await SqlOutbox(app.database).depth():
+                await anyio.sleep(0.01)
         prompt = await prompt_of(app, session)
         assert ("此前的对话：用户说：我叫小明，对青霉素过敏\n" in prompt) is is_kept
         assert prompt.count("青霉素") == 1

@@ -25,9 +25,10 @@ from cozy.adapters.sql_memory import SqlMemories
 from cozy.adapters.sql_profile import SqlProfiles
 from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
+from cozy.adapters.sql_summaries import SqlSummaries
 from cozy.adapters.token_counter import EstimatingTokens
 from cozy.engine.engine import Engine, open_engine
-from cozy.engine.learning import learning
+from cozy.engine.learning import learning, summarizing
 from cozy.engine.library import Library
 from cozy.engine.worker import Worker
 from cozy.events import Event, StageStarted, TextDelta, ToolStarted, TurnFinished
@@ -313,7 +314,10 @@ class _Bench:
     async def _work(self) -> None:
         worker = Worker(
             SqlOutbox(self.database),
-            learning({EMBEDDED: self.ports.memories}, {EMBEDDED: self.ports.profiles}),
+            {
+                **learning({EMBEDDED: self.ports.memories}, {EMBEDDED: self.ports.profiles}),
+                "summary": summarizing(SqlSummaries(self.database, self.ports.llm)),
+            },
             lease_s=LIMIT_S,
             max_attempts=1,
             at_once=1,  # so that models are asked in one order

@@ -130,6 +130,7 @@ def test_programs_get_the_same_as_json(here: Path) -> None:
         "time zone": "ok",
         "redis": "ok",
         "default model": "warning",
+        "engines": "ok",
     }
     memory = next(engine for engine in told["engines"] if engine["engine"] == "memory")
     assert (memory["provider"], memory["state"], memory["asked"]) == ("embedded", "warning", 2)

@@ -15,7 +15,7 @@ def test_a_prompt_is_printed_with_its_sources_and_nothing_is_stored(here: Path) 
     lines = [tuple(part.strip() for part in line.partition("│")[::2]) for line in done.out.splitlines()]
     assert ("prompt:1", "你是一个专业的健康咨询助手，名字叫小研，说话亲切、简明。") in lines
     assert ("message", "我叫什么？") in lines
-    assert any(source == "context:2 profile" and "小明" in text for source, text in lines)
+    assert any(source == "context:4 profile" and "小明" in text for source, text in lines)
     assert "我叫什么？" not in called("render", "default", "x", "--session", "last").out
 
 

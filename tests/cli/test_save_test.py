@@ -12,8 +12,9 @@ import anyio
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from cozy.adapters.engine_context import EngineContext
 from cozy.adapters.scripted import ScriptedLLM
-from cozy.adapters.scripted_engines import ScriptedKnowledge
+from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.app import App, open_app
 from cozy.cli.chat import installation
 from cozy.configuration import load_settings
@@ -109,7 +110,8 @@ def test_a_turn_that_failed(here: Path) -> None:
 def test_an_engine_that_failed(here: Path) -> None:
     async def talk() -> None:
         away = ScriptedKnowledge({"fault": {"kind": "EngineUnavailable", "message": "the shelf is empty"}})
-        async with room(here, knowledge=away) as chat:
+        context = EngineContext.embedded(away, ScriptedProfiles(), ScriptedMemories())
+        async with room(here, context=context) as chat:
             await chat.say("hello")
             await chat.save("degraded")
 

@@ -131,6 +131,8 @@ ATTACKS: Mapping[str, tuple[Attack, ...]] = {
     "GET /v1/personalities/{id}": (shared(path={"id": "mia"}),),
     "PUT /v1/personalities/{id}": (Attack("admin", 403, {}, path={"id": "mia"}),),
     "POST /v1/personalities/reload": (ADMIN,),
+    "POST /v1/admin/users/{user_id}/erasure": (ADMIN,),
+    "GET /v1/admin/users/{user_id}/erasure": (ADMIN,),
     "GET /v1/tools": (shared(),),
     "POST /v1/tools/refresh": (ADMIN,),
     "POST /v1/tools/execute": (own({"tool_name": "calculator", "parameters": {"expression": "6*7"}}),),

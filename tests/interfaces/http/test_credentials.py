@@ -32,7 +32,7 @@ OF_SCOPE: Mapping[str, re.Pattern[str]] = {
         r"\w+ /v1/users/(?!register|login|refresh).+|POST /v1/auth/logout|\w+ /v1/(chat/)?sessions.*|"
         r"POST /v1/chat/voice-call-messages|\w+ /v1/memor(y|ies).*"
     ),
-    "admin": re.compile(r"(POST|PUT) /v1/personalities.*|POST /v1/tools/refresh"),
+    "admin": re.compile(r"(POST|PUT) /v1/personalities.*|POST /v1/tools/refresh|\w+ /v1/admin/.+"),
     "": re.compile(
         r"POST /v1/(users|auth)/(register|login|refresh)|POST /v1/realtime/.*|"
         r"GET /(v1/health|health.*|metrics|docs|openapi\.json)?"
