@@ -20,6 +20,7 @@ from uuid import UUID
 
 import anyio
 
+from cozy.adapters.engine_context import EngineContext
 from cozy.adapters.token_counter import EstimatingTokens
 from cozy.dsl.check import check
 from cozy.dsl.project import Sources, read_project
@@ -84,6 +85,9 @@ class Instant:
     async def history(self, *_: Any, **__: Any) -> Sequence[Message]:
         return HISTORY
 
+    async def summary(self, *_: Any, **__: Any) -> str:
+        return ""
+
     async def save_turn(self, record: TurnRecord) -> None: ...
 
 
@@ -130,9 +134,9 @@ def hollow(graph: Graph) -> Graph:
 
 def ports() -> Ports:
     instant: Any = Instant()
-    return Ports(
-        instant, instant, instant, instant, instant, instant, instant, EstimatingTokens(), instant, instant
-    )
+    names = ("llm", "tools", "knowledge", "profiles", "memories", "store", "effects", "audit")
+    context = EngineContext.embedded(instant, instant, instant)
+    return Ports(**dict.fromkeys(names, instant), tokens=EstimatingTokens(), context=context)
 
 
 async def a_turn(engine: Engine) -> None:
