@@ -1,4 +1,4 @@
-"""What is kept of engines' answers, as turns see it: fetched ahead, old where that will do, gone if forgotten."""
+"""What is kept of engines, as turns see it: fetched ahead, old where that will do, gone once forgotten."""
 
 from __future__ import annotations
 
