@@ -139,6 +139,6 @@ class _Fitting:
             self._tasks,
             ttl_s,
             min(context.empty_ttl_s, ttl_s),
-            self.settings.version,
+            engine.version,  # not of the whole configuration: folders and ports are each machine's own
         )
         return guard, shelf, engine.learn_timeout_s

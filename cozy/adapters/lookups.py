@@ -77,6 +77,7 @@ class Shelf:
     ttl_s: float
     empty_ttl_s: float
     config_version: str
+    """Of the engine: the same on every machine that asks it."""
 
 
 class Lookups(Generic[T]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ from cozy.settings.context import (
     OutboxSettings,
     WorkerSettings,
 )
-from cozy.settings.part import Part, is_address, variable
+from cozy.settings.part import Part, digest, is_address, variable
 from cozy.settings.server import AuthSettings, LimitSettings, RedisSettings, ServerSettings
 
 
@@ -141,7 +140,7 @@ class Settings(Part):
     @property
     def version(self) -> str:
         """Changes whenever a value does."""
-        return blake2b(self.model_dump_json(exclude={"root", "file"}).encode(), digest_size=6).hexdigest()
+        return digest(self.model_dump_json(exclude={"root", "file"}))
 
 
 # Providers that need no entry: name → (address, environment variable of the key, model of `auto`)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from cozy.settings.part import Part, is_address, variable
+from cozy.settings.part import Part, digest, is_address, variable
 
 
 class ContextSettings(Part):
@@ -99,6 +99,11 @@ class EngineSettings(Part):
         if value and not is_address(value, re.compile("https?")):
             raise ValueError("must be an address such as `http://127.0.0.1:8019`")
         return value.rstrip("/")
+
+    @property
+    def version(self) -> str:
+        """Changes whenever a value does: then what it answered before is not used any more."""
+        return digest(self.model_dump_json())
 
 
 class WorkerSettings(Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,11 @@ class Part(BaseModel):
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
             raise PydanticCustomError("bool_given", "must not be true or false")
         return value
+
+
+def digest(text: str) -> str:
+    """A short name for a text, the same on every machine."""
+    return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def is_address(value: str, scheme: re.Pattern[str]) -> bool:

@@ -222,6 +222,16 @@ def test_the_version_changes_with_a_value_and_not_with_the_place(tmp_path: Path)
     assert load_settings(one, {}).version != load_settings(two, {}).version
 
 
+def test_an_engine_has_one_version_on_every_machine_that_has_it_alike(tmp_path: Path) -> None:
+    written = '[engines.diary]\nkind = "mem0"\nurl = "http://mem0:8000"\n'
+    texts = {"a": written, "b": f"{written}[server]\nport = 9000\n", "c": written.replace("8000", "8001")}
+    versions: dict[str, str] = {}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        versions[name] = load_settings(write(tmp_path / name, text), {}).engines["diary"].version
+    assert versions["a"] == versions["b"] != versions["c"]
+
+
 def documented(text: str) -> dict[str, dict[str, str]]:
     """The keys of each section of `cozy.toml`, those that are commented out too."""
     found: dict[str, dict[str, str]] = {}
