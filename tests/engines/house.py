@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,7 +21,7 @@ from cozy.ports.context import EngineRecord
 from cozy.ports.memory import Exchange
 from cozy.turn import Message, SessionId, Turn, TurnId, UserId
 from tests.engines.fake_cognee import FakeCognee, fake_cognee
-from tests.engines.fake_mem0 import FakeMem0, fake_mem0
+from tests.engines.fake_mem0 import FakeMem0, FakeMem0Platform, fake_mem0, fake_mem0_platform
 from tests.engines.fake_memobase import FakeMemobase, fake_memobase
 from tests.engines.opened import ENVIRON
 from tests.engines.server import FakeEngine
@@ -49,6 +49,10 @@ api_key_env = "MEMOBASE_KEY"
 kind = "mem0"
 url = "{diary}"
 api_key_env = "MEM0_KEY"
+[engines.cloud]
+kind = "mem0_platform"
+url = "{cloud}"
+api_key_env = "MEM0_KEY"
 {more}
 """
 PERSONALITY = """\
@@ -67,6 +71,7 @@ stages:
 """
 SILENT = "  remember: off\n"
 """For a personality that teaches its engines nothing."""
+HOSTED = "engines:\n  memory: cloud\n"
 PLACES = ("knowledge", "profile", "memory")
 
 
@@ -76,14 +81,21 @@ class House:
     wiki: FakeCognee
     people: FakeMemobase
     diary: FakeMem0
-    told: list[TurnFinished] = field(default_factory=list[TurnFinished])
+    cloud: FakeMem0Platform
 
     @property
     def engines(self) -> Mapping[str, FakeEngine]:
-        return {"knowledge": self.wiki, "profile": self.people, "memory": self.diary}
+        """By what they are for; `hosted` is the memory of personalities of that name."""
+        return {
+            "knowledge": self.wiki,
+            "profile": self.people,
+            "memory": self.diary,
+            "hosted": self.cloud,
+        }
 
-    def guard(self, kind: str) -> Guard:
-        return next(g for g in self.app.context.guards if g.kind == kind and g.name != "embedded")
+    def guard(self, victim: str) -> Guard:
+        names = {"knowledge": "wiki", "profile": "people", "memory": "diary", "hosted": "cloud"}
+        return next(g for g in self.app.context.guards if g.name == names[victim])
 
     def reset(self) -> None:
         """Every breaker as at the start."""
@@ -103,6 +115,7 @@ class House:
         )
         await self.app.profiles.learn(exchange)
         await self.app.memories.learn(exchange)
+        await self.app.context.memories["cloud"].learn(exchange)
         return user_id
 
     async def say(
@@ -140,12 +153,14 @@ async def house_in(
     database: str = "",
     personality: str = SILENT,
 ) -> AsyncGenerator[House]:
-    """`mia` waits for her engines; `mia_KIND` is in a hurry with that one."""
+    """`mia` waits for her engines, `mia_hosted` for those that are hosted; `mia_KIND` is in a hurry with that
+    one, `mia_in_the_cloud` with the hosted one."""
     (folder / "personalities").mkdir(exist_ok=True)
-    for hurried in ("", *PLACES, "all"):
-        id_ = f"mia_{hurried}" if hurried else "mia"
+    hurries = {"mia": "", **{f"mia_{place}": place for place in (*PLACES, "all")}}
+    for id_, hurried in {**hurries, "mia_hosted": "", "mia_in_the_cloud": "memory"}.items():
         times = {place: HURRY if hurried in (place, "all") else PATIENCE for place in PLACES}
         text = PERSONALITY.format(id=id_, **times) + personality
+        text += HOSTED if id_ in ("mia_hosted", "mia_in_the_cloud") else ""
         (folder / "personalities" / f"{id_}.yaml").write_text(text, encoding="utf-8")
     async with AsyncExitStack() as stack:
         patched = stack.enter_context(pytest.MonkeyPatch.context())
@@ -154,12 +169,18 @@ async def house_in(
         wiki = await stack.enter_async_context(fake_cognee())
         people = await stack.enter_async_context(fake_memobase())
         diary = await stack.enter_async_context(fake_mem0())
+        cloud = await stack.enter_async_context(fake_mem0_platform())
         text = CONFIGURATION.format(
-            context=context, more=more, wiki=wiki.url, people=people.url, diary=diary.url
+            context=context,
+            more=more,
+            wiki=wiki.url,
+            people=people.url,
+            diary=diary.url,
+            cloud=cloud.url,
         )
         if database:
             text += f'[database]\nurl = "{database}"\n'
         (folder / "cozy.toml").write_text(text, encoding="utf-8")
         app = await stack.enter_async_context(open_app(load_settings(folder, ENVIRON)))
         await app.knowledge.add(dataset="plants", name="tea.md", text="Green tea wants water at 80 degrees.")
-        yield House(app, wiki, people, diary)
+        yield House(app, wiki, people, diary, cloud)

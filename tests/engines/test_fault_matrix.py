@@ -38,9 +38,9 @@ KNOWN = {
     "memory": "Ada likes tea",
 }
 CELLS = [
-    (place, fault)
-    for place, fault in product(PLACES, FAULTS)
-    if not (place == "profile" and fault == "another_user")  # its items do not say whose they are
+    (victim, fault)
+    for victim, fault in product((*PLACES, "hosted"), FAULTS)
+    if not (victim == "profile" and fault == "another_user")  # its items do not say whose they are
 ]
 SLOW_S = 1.0
 """Of an engine that is too slow for a stage in a hurry (100 ms)."""
@@ -62,9 +62,20 @@ async def house(shared: House) -> AsyncIterator[House]:
     shared.reset()
 
 
-def hurried(place: str, fault: Fault) -> str:
-    """A personality that does not wait long for an engine that would never come."""
-    return f"mia_{place}" if fault in ("slow", "hanging") else "mia"
+def patient(victim: str) -> str:
+    """A personality that waits for its engines, this one among them."""
+    return "mia_hosted" if victim == "hosted" else "mia"
+
+
+def hurried(victim: str, fault: Fault) -> str:
+    """One that does not wait long for an engine that would never come."""
+    if fault not in ("slow", "hanging"):
+        return patient(victim)
+    return "mia_in_the_cloud" if victim == "hosted" else f"mia_{victim}"
+
+
+def place_of(victim: str) -> str:
+    return "memory" if victim == "hosted" else victim
 
 
 def is_right(done: TurnFinished, place: str, outcome: str) -> None:
@@ -92,37 +103,37 @@ def in_time(done: TurnFinished, place: str, fault: Fault) -> None:
         assert stage.seconds < SLOW_S
 
 
-@pytest.mark.parametrize(("place", "fault"), CELLS, ids=lambda value: value)
-async def test_with_nothing_kept_the_turn_goes_on_without(house: House, place: str, fault: Fault) -> None:
+@pytest.mark.parametrize(("victim", "fault"), CELLS, ids=lambda value: value)
+async def test_with_nothing_kept_the_turn_goes_on_without(house: House, victim: str, fault: Fault) -> None:
     ada = await house.user()
-    await house.engines[place].be(fault)
-    done = await house.say(ASKED, ada, hurried(place, fault))
-    is_right(done, place, OUTCOMES[fault])
-    in_time(done, place, fault)
+    await house.engines[victim].be(fault)
+    done = await house.say(ASKED, ada, hurried(victim, fault))
+    is_right(done, place_of(victim), OUTCOMES[fault])
+    in_time(done, place_of(victim), fault)
 
 
-@pytest.mark.parametrize(("place", "fault"), CELLS, ids=lambda value: value)
-async def test_what_is_kept_is_used_and_nothing_is_missed(house: House, place: str, fault: Fault) -> None:
-    ada, personality = await house.user(), hurried(place, fault)
-    await house.say(ASKED, ada, "mia")
-    await house.engines[place].be(fault)
-    done = await house.say(ASKED, ada, personality)
+@pytest.mark.parametrize(("victim", "fault"), CELLS, ids=lambda value: value)
+async def test_what_is_kept_is_used_and_nothing_is_missed(house: House, victim: str, fault: Fault) -> None:
+    ada, place = await house.user(), place_of(victim)
+    await house.say(ASKED, ada, patient(victim))
+    await house.engines[victim].be(fault)
+    done = await house.say(ASKED, ada, hurried(victim, fault))
     found = records(done.trace)
     assert (found[place].outcome, found[place].cache) == ("ok", "l1")
     assert not [s for s in done.trace.stages if s.outcome == "degraded"]
     assert KNOWN[place] in prompt_of(done.trace)
 
 
-@pytest.mark.parametrize(("place", "fault"), CELLS, ids=lambda value: value)
-async def test_while_the_breaker_is_open_it_is_not_asked(house: House, place: str, fault: Fault) -> None:
-    ada, engine = await house.user(), house.engines[place]
+@pytest.mark.parametrize(("victim", "fault"), CELLS, ids=lambda value: value)
+async def test_while_the_breaker_is_open_it_is_not_asked(house: House, victim: str, fault: Fault) -> None:
+    ada, engine = await house.user(), house.engines[victim]
     await engine.be(fault)
-    breaker = house.guard(place).breaker
+    breaker = house.guard(victim).breaker
     while (ticket := breaker.enter()) is not None:
         breaker.failed(ticket)
     before = len(engine.requests)
-    done = await house.say(ASKED, ada, hurried(place, fault))
-    is_right(done, place, "ENGINE_CIRCUIT_OPEN")
+    done = await house.say(ASKED, ada, hurried(victim, fault))
+    is_right(done, place_of(victim), "ENGINE_CIRCUIT_OPEN")
     assert len(engine.requests) == before
 
 
