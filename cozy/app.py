@@ -275,7 +275,6 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
         ports = Ports(
             llm=llm,
             tools=tools,
-            knowledge=stored.knowledge,
             profiles=stored.profiles,
             memories=stored.memories,
             context=stored.context,

@@ -8,7 +8,6 @@ from typing import Protocol
 from cozy.ports.context import Context
 from cozy.ports.effects import Effects
 from cozy.ports.jobs import Jobs, Unbounded
-from cozy.ports.knowledge import Knowledge
 from cozy.ports.llm import LLM
 from cozy.ports.memory import Memories
 from cozy.ports.operations import Audit
@@ -36,12 +35,11 @@ class Ports:
 
     llm: LLM
     tools: Toolbox
-    knowledge: Knowledge
     profiles: Profiles
     memories: Memories
+    """As `profiles`, of the engine that the configuration chooses: for who looks after what is known."""
     context: Context
-    """Knowledge, profile and memory as turns ask for them, of whichever engine a personality names; the three
-    above are the installation's own choice."""
+    """Knowledge, profile and memory as turns ask for them, of whichever engine a personality names."""
     store: Store
     tokens: TokenCounter
     effects: Effects

@@ -159,7 +159,6 @@ class _Bench:
         self.ports = Ports(
             llm=llm,
             tools=case.tools.toolbox,
-            knowledge=knowledge,
             profiles=profiles,
             memories=memories,
             context=EngineContext.embedded(knowledge, profiles, memories),

@@ -193,7 +193,7 @@ class Silent:
 
 def silent_ports() -> Ports:
     nobody: Any = Silent()
-    return Ports(*[nobody] * 10)
+    return Ports(*[nobody] * 9)
 
 
 def turn(text: str = "tea?", **facts: Any) -> Turn:

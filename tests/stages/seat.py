@@ -94,12 +94,11 @@ class Window:
 
 def ports(**given: Any) -> Ports:
     """Ports of which only the given ones, counting and what keeps records are there."""
-    engines = ("knowledge", "profiles", "memories")
-    names = ("llm", "tools", *engines, "store")
+    engines = [given.get(name) for name in ("knowledge", "profiles", "memories")]
     nobody: Any = None
-    context = EngineContext.embedded(*(given.get(name, nobody) for name in engines))
-    there = {"context": context, "tokens": Characters(), "effects": Known(), "audit": Trail()}
-    return Ports(**dict.fromkeys(names, nobody) | there | given)
+    there = {"context": EngineContext.embedded(*engines), "tokens": Characters(), "effects": Known()}
+    there |= {"audit": Trail()} | {name: value for name, value in given.items() if name != "knowledge"}
+    return Ports(**dict.fromkeys(("llm", "tools", "profiles", "memories", "store"), nobody) | there)
 
 
 def persona(
