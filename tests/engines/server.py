@@ -117,6 +117,7 @@ class FakeEngine:
         self._only = ""
         self._tasks: TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
+        self._closed = anyio.Event()
 
     @property
     def url(self) -> str:
@@ -128,7 +129,7 @@ class FakeEngine:
         if fault == "refused" and self._listening is not None:
             self._listening.cancel()
             self._listening = None
-            await anyio.wait_all_tasks_blocked()
+            await self._closed.wait()
         elif fault != "refused" and self._listening is None:
             await self._listen()
 
@@ -140,11 +141,13 @@ class FakeEngine:
         self.port = listener.extra(SocketAttribute.local_port)
         assert self._tasks is not None
         scope = self._listening = anyio.CancelScope()
+        closed = self._closed = anyio.Event()
 
         async def serve() -> None:
             with scope:
                 async with listener:
                     await listener.serve(self._serve)
+            closed.set()
 
         self._tasks.start_soon(serve)
 
