@@ -13,7 +13,7 @@ from cozy.adapters.breaker import Breaker, BreakerRules
 from cozy.adapters.guard import Guard
 from cozy.adapters.guarded_engines import GuardedKnowledge, GuardedMemories, GuardedProfiles
 from cozy.adapters.lookups import Asked, Lookups
-from cozy.ports.context import EMBEDDED, EngineKind, Found, Question
+from cozy.ports.context import EngineChoice, EngineKind, Found, Question
 from cozy.ports.knowledge import Passage
 from cozy.ports.memory import MemoryItem
 from cozy.ports.profile import ProfileFact
@@ -43,13 +43,14 @@ class EngineContext:
     """Whether an engine outside is up, by its name; raises EngineError where it is not."""
 
     @staticmethod
-    def embedded(knowledge: Any, profiles: Any, memories: Any, timeout_s: float = 60.0) -> EngineContext:
-        """Of one engine each (`Knowledge`, `Profiles`, `Memories`), whose answers are not kept."""
+    def of(knowledge: Any, profiles: Any, memories: Any, names: EngineChoice | None = None) -> EngineContext:
+        """One each (`Knowledge`, `Profiles`, `Memories`), of these names; no answer of theirs is kept."""
+        names = names or EngineChoice()
         return EngineContext(
-            {EMBEDDED: GuardedKnowledge(knowledge, Lookups(guard("knowledge"), PASSAGES))},
-            {EMBEDDED: GuardedProfiles(profiles, Lookups(guard("profile"), FACTS))},
-            {EMBEDDED: GuardedMemories(memories, Lookups(guard("memory"), ITEMS))},
-            timeout_s,
+            {names.knowledge: GuardedKnowledge(knowledge, Lookups(guard("knowledge", names), PASSAGES))},
+            {names.profile: GuardedProfiles(profiles, Lookups(guard("profile", names), FACTS))},
+            {names.memory: GuardedMemories(memories, Lookups(guard("memory", names), ITEMS))},
+            timeout_s=60.0,
         )
 
     @property
@@ -103,5 +104,5 @@ class EngineContext:
         return min(began + self.timeout_s, question.until)
 
 
-def guard(kind: EngineKind, name: str = EMBEDDED, timeout_s: float = TIMEOUT_S) -> Guard:
-    return Guard(kind, name, Breaker(BreakerRules()), timeout_s=timeout_s)
+def guard(kind: EngineKind, names: EngineChoice) -> Guard:
+    return Guard(kind, names.of(kind), Breaker(BreakerRules()), timeout_s=TIMEOUT_S)

@@ -33,7 +33,6 @@ from cozy.engine.library import Library
 from cozy.engine.worker import Worker
 from cozy.events import Event, StageStarted, TextDelta, ToolStarted, TurnFinished
 from cozy.ports import Ports
-from cozy.ports.context import EMBEDDED
 from cozy.ports.knowledge import Knowledge
 from cozy.ports.llm import LLMRequest
 from cozy.ports.store import TurnRecord
@@ -161,7 +160,7 @@ class _Bench:
             tools=case.tools.toolbox,
             profiles=profiles,
             memories=memories,
-            context=EngineContext.embedded(knowledge, profiles, memories),
+            context=EngineContext.of(knowledge, profiles, memories, case.graph.persona.engines),
             store=FixtureStore(
                 database, Trouble(fixture.store.history), Trouble(fixture.store.save), fixture.summary
             ),
@@ -311,10 +310,11 @@ class _Bench:
     # -- after -----------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        names = self.case.graph.persona.engines
         worker = Worker(
             SqlOutbox(self.database),
             {
-                **learning({EMBEDDED: self.ports.memories}, {EMBEDDED: self.ports.profiles}),
+                **learning({names.memory: self.ports.memories}, {names.profile: self.ports.profiles}),
                 "summary": summarizing(SqlSummaries(self.database, self.ports.llm)),
             },
             lease_s=LIMIT_S,

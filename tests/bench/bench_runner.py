@@ -135,7 +135,7 @@ def hollow(graph: Graph) -> Graph:
 def ports() -> Ports:
     instant: Any = Instant()
     names = ("llm", "tools", "profiles", "memories", "store", "effects", "audit")
-    context = EngineContext.embedded(instant, instant, instant)
+    context = EngineContext.of(instant, instant, instant)
     return Ports(**dict.fromkeys(names, instant), tokens=EstimatingTokens(), context=context)
 
 

@@ -294,7 +294,7 @@ def test_an_engine_that_refuses_the_key_is_told_of_without_the_key(
 async def test_a_slow_engine_warns_whom_it_is_too_slow_for_and_nobody_else() -> None:
     slow = ScriptedKnowledge({"delay_ms": 30})
     engines: Any = (slow, ScriptedProfiles(), ScriptedMemories())
-    context = EngineContext.embedded(*engines)
+    context = EngineContext.of(*engines)
     [found] = await appraise(context, [Use("knowledge", "embedded", (QUICK, PATIENT))], 3)
     [(is_problem, words)] = judged(found)
     assert not is_problem

@@ -110,7 +110,7 @@ def test_a_turn_that_failed(here: Path) -> None:
 def test_an_engine_that_failed(here: Path) -> None:
     async def talk() -> None:
         away = ScriptedKnowledge({"fault": {"kind": "EngineUnavailable", "message": "the shelf is empty"}})
-        context = EngineContext.embedded(away, ScriptedProfiles(), ScriptedMemories())
+        context = EngineContext.of(away, ScriptedProfiles(), ScriptedMemories())
         async with room(here, context=context) as chat:
             await chat.say("hello")
             await chat.save("degraded")

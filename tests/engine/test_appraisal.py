@@ -71,7 +71,7 @@ class Engines:
 
     @property
     def context(self) -> EngineContext:
-        embedded = EngineContext.embedded(
+        embedded = EngineContext.of(
             cast("Any", self.knowledge), cast("Any", self.profiles), cast("Any", self.memories)
         )
         return replace(embedded, timeout_s=self.timeout_s)

@@ -73,7 +73,7 @@ voice:
 
 def engines(knowledge: Mapping[str, Any]) -> Context:
     """Engines of a script: these passages, and nothing of the user."""
-    return EngineContext.embedded(ScriptedKnowledge(knowledge), ScriptedProfiles({}), ScriptedMemories({}))
+    return EngineContext.of(ScriptedKnowledge(knowledge), ScriptedProfiles({}), ScriptedMemories({}))
 
 
 class Room:

@@ -96,7 +96,7 @@ def ports(**given: Any) -> Ports:
     """Ports of which only the given ones, counting and what keeps records are there."""
     engines = [given.get(name) for name in ("knowledge", "profiles", "memories")]
     nobody: Any = None
-    there = {"context": EngineContext.embedded(*engines), "tokens": Characters(), "effects": Known()}
+    there = {"context": EngineContext.of(*engines), "tokens": Characters(), "effects": Known()}
     there |= {"audit": Trail()} | {name: value for name, value in given.items() if name != "knowledge"}
     return Ports(**dict.fromkeys(("llm", "tools", "profiles", "memories", "store"), nobody) | there)
 

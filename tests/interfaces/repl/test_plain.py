@@ -132,7 +132,7 @@ async def test_the_turns_after_a_failed_one_are_said_all_the_same(tmp_path: Path
 async def test_what_degraded_is_a_warning(tmp_path: Path) -> None:
     async with ends(tmp_path) as found:
         away = ScriptedKnowledge({"fault": {"kind": "EngineUnavailable", "message": "the shelf is empty"}})
-        context = EngineContext.embedded(away, ScriptedProfiles(), ScriptedMemories())
+        context = EngineContext.of(away, ScriptedProfiles(), ScriptedMemories())
         found.app.engine.ports = replace(found.app.engine.ports, context=context)
         assert await found.say("hello") == 0
     assert found.err == ["warning: without knowledge: knowledge: the shelf is empty (ENGINE_UNAVAILABLE)\n"]
