@@ -118,6 +118,7 @@ class FakeEngine:
         self._tasks: TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
         self._closed = anyio.Event()
+        """Set when nobody listens any more, and every connection is cut."""
 
     @property
     def url(self) -> str:
