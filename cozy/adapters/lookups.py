@@ -32,6 +32,7 @@ REMEMBERED = 2_000
 """Users whose last question is remembered, to ask it again."""
 
 BUMP_S = 5.0
+"""How long the database may take to have all processes know of a write."""
 NOTHING = b"[]"
 
 T = TypeVar("T")
@@ -213,10 +214,15 @@ class Lookups(Generic[T]):
                 await self._forget_kept(user_id)
 
     async def _forget_kept(self, user_id: UserId) -> None:
+        """Raises StorageError: until this is done, another process may give what it kept."""
         if self._shelf is None:
             return
         with anyio.move_on_after(BUMP_S, shield=True):
             await self._shelf.generations.bump(EVERYBODY if self._shared else user_id, self._engine)
+            return
+        raise StorageError(
+            f"the database did not take in within {BUMP_S:g} s that {self._engine} has changed"
+        )
 
     async def _ask_again(self, shelf: Shelf, asked: Asked[T]) -> None:
         """So that the next turn finds the answer here."""

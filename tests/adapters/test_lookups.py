@@ -31,6 +31,7 @@ from cozy.errors import (
     EngineRateLimited,
     EngineUnavailable,
     NotFound,
+    StorageError,
 )
 from cozy.ports.context import Found
 from cozy.ports.memory import MemoryItem
@@ -477,6 +478,22 @@ async def test_what_was_forgotten_is_not_given_as_an_old_answer_either(place: Pl
     await place.lookups.change(ADA, forget)
     place.engine.error = EngineUnavailable("mem0", "is away")
     assert (await place.ask(stale_s=600)).items == ()
+
+
+@pytest.mark.parametrize("call", ["change", "learn"])
+async def test_nobody_is_told_that_it_is_forgotten_while_others_may_still_give_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    async def hangs(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    async def forget() -> None: ...
+
+    monkeypatch.setattr("cozy.adapters.lookups.BUMP_S", 0.01)
+    monkeypatch.setattr(SqlGenerations, "bump", hangs)
+    with pytest.raises(StorageError, match="the database"):
+        await getattr(place.lookups, call)(ADA, forget)
+    assert place.breaker.state == "closed"
 
 
 async def test_what_a_write_makes_old_is_fetched_ahead(place: Place) -> None:
