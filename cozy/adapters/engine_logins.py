@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
 
-from cozy.errors import EngineAuthError, EngineError
+from cozy.errors import EngineAuthError, EngineError, EngineUnavailable
+
+_log = logging.getLogger("cozy.engines")
 
 PAUSE_S = 5.0
 """After a login that failed, so long nobody tries again: servers count failures, and lock accounts."""
@@ -95,10 +98,16 @@ class Account:
             self._tokens = await self._login(self._tokens)
             self._failure = None
         except EngineError as error:
-            self._tokens, self._failure, self._failed_at = None, error, anyio.current_time()
+            self._failed(error)
+        except Exception as error:  # raised, it would end everything that runs beside it
+            _log.exception("login failed", extra={"engine": self._name})
+            self._failed(EngineUnavailable(self._name, f"failed with {type(error).__name__}"))
         finally:
             self._under_way = None
             done.set()
+
+    def _failed(self, error: EngineError) -> None:
+        self._tokens, self._failure, self._failed_at = None, error, anyio.current_time()
 
     def _again(self, failure: EngineError) -> EngineError:
         """The failure as one of its own for each who waits."""

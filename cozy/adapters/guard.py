@@ -103,16 +103,22 @@ class Guard:
             attempt.ended(None)
             raise
         except Exception as bug:
-            _log.exception("engine failed", extra={"engine": self.kind, "provider": self.name})
-            error = EngineUnavailable(self.label, f"failed with {type(bug).__name__}")
+            error = self.bug(bug)
             attempt.ended(error)
             raise error from bug
         else:
             attempt.ended(None)
 
+    def bug(self, error: Exception) -> EngineError:
+        """What an error means that no engine should raise; it is in the log."""
+        extra = {"engine": self.kind, "provider": self.name}
+        _log.error("engine failed", exc_info=error, extra=extra)
+        return EngineUnavailable(self.label, f"failed with {type(error).__name__}")
+
     async def in_time(self, work: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
         """What `work` gives. Raises EngineTimeout."""
-        with anyio.CancelScope(deadline=anyio.current_time() + (timeout_s or self.timeout_s)):
+        within_s = self.timeout_s if timeout_s is None else timeout_s
+        with anyio.CancelScope(deadline=anyio.current_time() + within_s):
             return await work()
         raise EngineTimeout(self.label, "did not answer in time")
 

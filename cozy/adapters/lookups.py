@@ -164,10 +164,12 @@ class Lookups(Generic[T]):
                 return
             with self.guard.attempt() as flight.attempt:
                 flight.items = await self.guard.in_time(asked.load)
-            payload = self._codec.dump_json(list(flight.items))
+                payload = self._codec.dump_json(list(flight.items))
             new = shelf.cache.keep(keys, payload, max(shelf.ttl_s, asked.stale_s))
         except EngineError as error:
             flight.error = error
+        except Exception as error:  # it ends this question; raised, it would end everything beside it
+            flight.error = self.guard.bug(error)
         except BaseException:
             flight.error = EngineUnavailable(
                 self.guard.label, "was left in the middle: Cozy is being stopped"

@@ -267,7 +267,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             return min(float(value) * scale, LONGEST_WAIT_S)
     try:
         at = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), LONGEST_WAIT_S)

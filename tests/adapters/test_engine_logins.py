@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from cozy.adapters import engine_logins
-from cozy.errors import EngineAuthError, EngineError, EngineRateLimited
+from cozy.errors import EngineAuthError, EngineError, EngineRateLimited, EngineUnavailable
 from cozy.storage.database import Database, open_database
 from cozy.turn import UserId
 from tests.engines import opened
@@ -125,6 +125,25 @@ async def test_a_login_goes_on_though_who_needed_it_has_no_more_time(
         assert scope.cancelled_caught
         await memories.items(ADA)
         assert mem0.asked["POST /auth/login"] == 1
+
+
+async def test_a_login_that_fails_as_no_engine_should_fails_alone(mem0: FakeMem0, database: Database) -> None:
+    async def login(tokens: engine_logins.Tokens | None) -> engine_logins.Tokens:
+        if tokens is None and not failures:
+            failures.append(ValueError("a word of a user"))
+            raise failures[0]
+        return engine_logins.Tokens("new")
+
+    failures: list[ValueError] = []
+    async with anyio.create_task_group() as tasks:
+        account = engine_logins.Account("house", tasks, "password", login)
+        with pytest.raises(EngineUnavailable, match="failed with ValueError"):
+            await account.headers()
+        with pytest.raises(EngineUnavailable):
+            await account.headers()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine_logins, "PAUSE_S", 0.0)
+            assert await account.headers() == {"authorization": "Bearer new"}
 
 
 async def test_a_login_that_is_limited_is_not_tried_by_everybody(mem0: FakeMem0, database: Database) -> None:

@@ -410,6 +410,24 @@ async def test_which_errors_count(place: Place, error: Exception, state: str) ->
     assert place.breaker.state == state
 
 
+async def test_an_answer_that_cannot_be_kept_is_one_failure_and_the_process_goes_on(place: Place) -> None:
+    place.engine.answers = ["\ud800"]
+    found = await place.ask()
+    assert found.error is not None
+    assert "failed with" in found.error.message
+    place.engine.answers = ["green tea"]
+    assert await place.texts() == ["green tea"]
+
+
+async def test_what_is_no_error_of_an_engine_does_not_leave_the_question_either(place: Place) -> None:
+    place.engine.error = StorageError("the disk is full")
+    found = await place.ask()
+    assert found.error is not None
+    assert found.error.code == "ENGINE_UNAVAILABLE"
+    place.engine.error = None
+    assert (await place.ask()).error is None
+
+
 async def test_an_engine_that_asks_for_a_pause_gets_it(place: Place, clock: Clock) -> None:
     place.engine.error = EngineRateLimited("mem0", "too many", retry_after_s=30)
     assert (await place.ask("a")).record.outcome == "ENGINE_RATE_LIMITED"

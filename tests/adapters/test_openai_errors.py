@@ -228,6 +228,8 @@ def test_a_long_complaint_is_cut() -> None:
         ({"retry-after": "9" * 400}, LONGEST_WAIT_S),
         ({"retry-after": "Fri, 01 Jan 9999 00:00:00 GMT"}, LONGEST_WAIT_S),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}, None),
+        ({"retry-after": f"Mon, 01 Jan 2026 00:00:00 +{'9' * 20}"}, None),
         ({}, None),
     ],
     ids=[
@@ -238,6 +240,8 @@ def test_a_long_complaint_is_cut() -> None:
         "more seconds than there are",
         "a date nobody will see",
         "nonsense",
+        "a year that is none",
+        "a zone that is none",
         "nothing",
     ],
 )
