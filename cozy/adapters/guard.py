@@ -65,8 +65,8 @@ class Guard:
         self.breaker = breaker
         self.timeout_s = timeout_s
         """For one call."""
-        self.last_failure = ""
-        """Why it was left alone last; for operators."""
+        self.last_code = ""
+        """Of the error for which it was left alone last."""
         self._listeners: list[Listener] = []
 
     def watch(self, listener: Listener) -> None:
@@ -130,7 +130,7 @@ class Guard:
                 self._tell()
             return
         if self.breaker.failed(ticket, retry_after_s=error.retry_after_s):
-            self.last_failure = error.message
+            self.last_code = error.code
             extra = {
                 "engine": self.kind,
                 "provider": self.name,

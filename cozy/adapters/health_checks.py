@@ -11,7 +11,7 @@ import anyio
 from sqlalchemy import Connection, text
 
 from cozy.adapters.causes import why_unreachable
-from cozy.errors import CozyError
+from cozy.errors import CozyError, EngineError
 from cozy.ports.operations import DependencyHealth, HealthCheck, ReloadState
 from cozy.storage.database import Database
 
@@ -92,8 +92,8 @@ def engine_check(guard: Guard, probe: Callable[[], Awaitable[None]] | None) -> H
     async def check() -> DependencyHealth:
         if guard.breaker.state == "closed":
             return await answers()
-        reason = f"left alone for another {guard.breaker.open_s:.0f} s: {guard.last_failure}"
-        return DependencyHealth(name, "degraded", None, reason, vital=False)
+        reason = f"left alone for another {guard.breaker.open_s:.0f} s"
+        return DependencyHealth(name, "degraded", None, reason, vital=False, code=guard.last_code)
 
     return check
 
@@ -120,11 +120,14 @@ def _check(name: str, probe: Callable[[], Awaitable[str]], *, vital: bool = True
 
     async def check() -> DependencyHealth:
         began = perf_counter()
+        code = ""
         try:
             with anyio.fail_after(PATIENCE_S):
                 reason = await probe()
         except TimeoutError:
             reason, condition = f"no answer within {PATIENCE_S:g} s", "down"
+        except EngineError as error:
+            reason, code, condition = "", error.code, "down"
         except CozyError as error:
             reason, condition = error.message, "down"
         except Exception as error:
@@ -132,6 +135,6 @@ def _check(name: str, probe: Callable[[], Awaitable[str]], *, vital: bool = True
         else:
             condition = "degraded" if reason else "ok"
         latency_ms = round((perf_counter() - began) * 1000, 1)
-        return DependencyHealth(name, condition, latency_ms, reason, vital)
+        return DependencyHealth(name, condition, latency_ms, reason, vital, code)
 
     return check

@@ -25,6 +25,8 @@ class DependencyHealth:
     """Where it is not `ok`; no secret and no address with a password stands in it."""
     vital: bool = True
     """Whether the service cannot do without it: only a vital dependency makes the whole `down`."""
+    code: str = ""
+    """Of an engine's error, whose message may quote its server: everybody may know what kind it is."""
 
 
 class Breaks(Protocol):

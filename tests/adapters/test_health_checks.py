@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 import pytest
 
+from cozy.adapters.breaker import BreakerRules
+from cozy.adapters.engine_context import guard
 from cozy.adapters.health_checks import (
     PATIENCE_S,
     cached,
     database_check,
+    engine_check,
     model_server_check,
     personalities_check,
     redis_check,
@@ -19,6 +24,8 @@ from cozy.adapters.health_checks import (
 from cozy.adapters.redis_client import open_redis
 from cozy.adapters.redis_limits import RedisLimits
 from cozy.adapters.shared_redis import SharedRedis
+from cozy.errors import EngineAuthError
+from cozy.interfaces.http.health import Dependency
 from cozy.ports.limits import Rate
 from cozy.ports.operations import DependencyHealth, Reload, ReloadState
 from cozy.storage.database import Database, open_database
@@ -69,6 +76,23 @@ async def test_one_that_hangs_is_down_after_two_seconds(tmp_path: Path) -> None:
             assert health.condition == "down"
             assert anyio.current_time() - began < PATIENCE_S + 1
             server.wake()
+
+
+async def test_of_an_engine_everybody_is_told_its_class_of_failure_and_none_of_its_words() -> None:
+    error = EngineAuthError("house", "refused our credentials: Bob hid the gold")
+
+    async def probe() -> None:
+        raise error
+
+    at_work = guard("memory", "house")
+    down = Dependency.of(await engine_check(at_work, probe)())
+    assert (down.status, down.reason) == ("down", "it does not let this server in")
+    for _ in range(BreakerRules().failures):
+        with suppress(EngineAuthError), at_work.attempt():
+            raise error
+    alone = Dependency.of(await engine_check(at_work, probe)())
+    assert alone.status == "degraded"
+    assert re.fullmatch(r"left alone for another \d s: it does not let this server in", alone.reason)
 
 
 async def test_files_with_errors_degrade_and_are_told_a_line_each() -> None:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 import cozy
 from cozy.interfaces.http.endpoint import Call, Endpoint, endpoint
 from cozy.interfaces.http.metrics import Metrics
+from cozy.interfaces.http.problems import engine_reason
 from cozy.interfaces.http.service import Service
 from cozy.ports.operations import Condition, DependencyHealth, HealthCheck
 
@@ -36,8 +37,10 @@ class Dependency(BaseModel):
 
     @staticmethod
     def of(health: DependencyHealth) -> Dependency:
+        kind = engine_reason(health.code, "", in_full=False) if health.code else ""
+        reason = ": ".join(filter(None, (health.reason, kind)))
         return Dependency(
-            name=health.name, status=health.condition, latency_ms=health.latency_ms, reason=health.reason
+            name=health.name, status=health.condition, latency_ms=health.latency_ms, reason=reason
         )
 
 
