@@ -204,9 +204,9 @@ class CogneeKnowledge:
 
 
 def _number(hit: Mapping[str, Any]) -> Any:
-    """Its distance; whole numbers come without a point."""
+    """Its distance, from 0 to 2; whole numbers come without a point, and may be too large for a float."""
     score = hit.get("score")
-    return float(score) if isinstance(score, int) and not isinstance(score, bool) else score
+    return float(min(max(score, 0), 2)) if isinstance(score, int) and not isinstance(score, bool) else score
 
 
 def _is_id(name: str) -> bool:

@@ -230,9 +230,11 @@ def _refuse(constant: str) -> NoReturn:
 
 def relevance(value: Any) -> float:
     """A score as it is told here: more is better, from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
-    return min(1.0, max(0.0, float(value)))
+    if isinstance(value, float) and not math.isfinite(value):
+        return 0.0
+    return float(min(1, max(0, value)))  # a whole number may be too large for a float
 
 
 @asynccontextmanager

@@ -43,12 +43,12 @@ def records(http: EngineHttp, value: Any, name: str = "") -> list[dict[str, Any]
 
 
 def moment(value: Any) -> datetime:
-    """An ISO time, UTC where it names no zone."""
+    """An ISO time in UTC, which it is in where it names no zone."""
     try:
         read = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         return LONG_AGO
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def exchange_messages(exchange: Exchange) -> list[dict[str, str]]:

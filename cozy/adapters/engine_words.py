@@ -15,9 +15,11 @@ from cozy.errors import (
     EngineTimeout,
     EngineUnavailable,
 )
+from cozy.storage.schema import storable
 
 MAX_SHOWN_CHARS = 200
-READ_CHARS = 4000
+READ_CHARS = 800
+"""Of a server's words, before what must not be told is taken out."""
 WINDOW = 6
 """So many characters in a row of what was said are taken for a quotation."""
 _ADDRESS = re.compile(r"\w[\w+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\S+@\S+")
@@ -51,9 +53,9 @@ def _said(value: Any, key: str = "") -> Sequence[str]:
 
 def shown(text: str, secrets: Sequence[str], private: Sequence[str]) -> str:
     """A server's words in one short line: without keys, addresses, and what people have said."""
-    line = " ".join(text[:READ_CHARS].split())
-    for secret in secrets:
-        line = line.replace(secret, "…") if secret else line
+    for secret in filter(None, secrets):  # first, so that none is cut and then not known
+        text = text.replace(secret, "…")
+    line = storable(" ".join(text[:READ_CHARS].split()))
     line = _KEY.sub("…", _ADDRESS.sub("…", line))
     for said in private:
         line = _without(line, " ".join(said.split()))

@@ -25,6 +25,7 @@ from cozy.errors import (
 )
 from cozy.settings import EngineSettings
 from cozy.storage.database import open_database
+from cozy.storage.schema import storable
 from cozy.turn import UserId
 from tests.engines import opened
 from tests.engines.fake_cognee import FakeCognee
@@ -204,8 +205,10 @@ async def test_the_time_to_wait_is_read(
         {"detail": [[[[[[[[{}]]]]]]]]},
         {"detail": 3},
         ["hid the gold"],
+        r'{"detail": "\u0000\ud800 no"}',
+        {"detail": "I hid the gold under the bridge " * 24 + f"I hid the gold under {SECRET}"},
     ],
-    ids=["whole", "in part", "as input", "long", "deep", "a number", "a list"],
+    ids=["whole", "in part", "as input", "long", "deep", "a number", "a list", "no text", "cut"],
 )
 async def test_what_a_server_says_is_told_without_keys_addresses_and_what_users_said(
     settings: EngineSettings, said: object
@@ -229,7 +232,8 @@ async def test_what_a_server_says_is_told_without_keys_addresses_and_what_users_
             await http.value(ask)
     told = str(caught.value)
     assert len(told) < 400
-    for word in ("gold", "bridge", SECRET, "10.0.0.7", "example.org"):
+    assert told == storable(told)
+    for word in ("gold", "bridge", SECRET[:8], "10.0.0.7", "example.org"):
         assert word not in told
 
 
@@ -359,6 +363,9 @@ async def test_no_more_connections_are_made_than_allowed(settings: EngineSetting
         ("0.5", 0.0),
         (True, 0.0),
         (float("nan"), 0.0),
+        (float("inf"), 0.0),
+        (10**400, 1.0),
+        (-(10**400), 0.0),
     ],
 )
 def test_a_score_is_between_0_and_1(score: object, told: float) -> None:
