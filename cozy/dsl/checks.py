@@ -166,21 +166,22 @@ def _condition(entry: Entry) -> Condition:
 
 
 def never_true(wiring: Wiring) -> Iterator[Diagnostic]:
-    """A `when` that no turn fulfils."""
+    """A `when` that no turn fulfils, and what a `when` or a `top_k` compares in vain."""
     domain = stage_scope(wiring.resolved).values
     for entry in wiring.resolved.entries:
-        if entry.when is None:
-            continue
-        condition = _condition(entry)
-        impossible = list(_impossible(condition, domain))
-        for reference, value, known in impossible:
-            subject = ".".join((reference.name, *reference.fields))
-            place = entry.when.word(str(value), reference.line)
-            hint = did_you_mean(str(value), map(str, known))
-            yield warning("CZ087", f"`{subject}` is never `{value}`", place, hint)
-        if not impossible and never(condition, domain):
-            message = f"`{entry.id}` never runs: its `when` cannot be true"
-            yield warning("CZ087", message, entry.at.key("when"))
+        for text in entry.texts:
+            if not isinstance(text.compiled, Expression):
+                continue
+            condition = text.compiled.condition
+            impossible = list(_impossible(condition, domain))
+            for reference, value, known in impossible:
+                subject = ".".join((reference.name, *reference.fields))
+                place = text.word(str(value), reference.line)
+                hint = did_you_mean(str(value), map(str, known))
+                yield warning("CZ087", f"`{subject}` is never `{value}`", place, hint)
+            if text is entry.when and not impossible and never(condition, domain):
+                message = f"`{entry.id}` never runs: its `when` cannot be true"
+                yield warning("CZ087", message, entry.at.key("when"))
 
 
 def _impossible(
@@ -217,6 +218,8 @@ APPLIES_TO: dict[str, tuple[str, ...]] = {
     "min_score": ("knowledge", "memory"),
     "max_tokens": ("profile",),
     "datasets": ("knowledge",),
+    "stale": ("knowledge", "profile", "memory"),
+    "prefetch": ("profile", "memory"),
 }
 """Settings of `fetch_context` that only some sources read."""
 

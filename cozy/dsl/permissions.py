@@ -149,15 +149,17 @@ def _engines(spec: EnginesSpec, at: Written, world: World) -> Iterator[Diagnosti
     for kind in EnginesSpec.model_fields:
         name: str | None = getattr(spec, kind)
         known = {EMBEDDED, *world.engines.get(kind, ())}
-        if name is None or name in known:
-            continue
+        if name is None or name in known or at.written(("engines", kind)) is None:
+            continue  # one under a misspelled key has been told of
         place = at.value("engines", kind)
         other = next((brought for brought, names in world.engines.items() if name in names), None)
         if other is not None:
             hint = f"for {kind} there is {any_of(quoted(sorted(known)))}"
             yield error("CZ111", f"the engine `{name}` brings {other}, not {kind}", place, hint)
         else:
-            hint = did_you_mean(name, known) or "an engine is configured in `cozy.toml`, below `[engines]`"
+            hint = did_you_mean(name, known) or ""
+            if not hint.endswith("?"):
+                hint += "; others are configured in `cozy.toml`, as `[engines.NAME]`"
             yield error("CZ110", f"there is no engine `{name}`", place, hint)
 
 

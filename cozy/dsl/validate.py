@@ -257,7 +257,10 @@ def _keys_hint(wrong: _Wrong) -> str:
     keys = _fields(model)
     if isinstance(wrong.given, str) and "name" in keys:
         return f"write it on the line below, indented: `name: {wrong.given}`"
-    return f"write its keys on the lines below, indented: {', '.join(f'`{key}`' for key in keys)}"
+    listed = ", ".join(f"`{key}`" for key in keys)
+    if wrong.kind in ("dict_type", "mapping_type"):
+        return f"write `NAME:` lines below it, indented, each with keys of its own below that: {listed}"
+    return f"write its keys on the lines below, indented: {listed}"
 
 
 def _limit(wrong: _Wrong, name: str) -> Any:

@@ -215,6 +215,10 @@ def condition(node: nodes.Expr) -> Condition:
             return Either(condition(left), condition(right))
         case nodes.Compare(expr=left, ops=[nodes.Operand(op=op, expr=right)]):
             return _comparison(left, op, right)
+        case nodes.CondExpr(test=test, expr1=then, expr2=otherwise):
+            asked = condition(test)
+            without = condition(otherwise) if otherwise else Fixed(holds=False)
+            return Either(Both(asked, condition(then)), Both(Not(asked), without))
         case _:
             return Truth(_subject(node)[0])
 

@@ -190,6 +190,35 @@ def test_speakers_that_share_the_labels_of_an_intent_answer_every_turn(tmp_path:
     assert told('intent.label == "a"', 'intent.label == "c"') == ["CZ073", "CZ087"]
 
 
+@pytest.mark.parametrize(
+    "top_k",
+    [
+        '3 if intent.label == "recal" else 8',
+        '8 if intent.label != "recall" else 3 if intent.label in ("小憩",) else 5',
+    ],
+)
+def test_a_number_is_not_told_by_a_label_that_cannot_be(top_k: str, tmp_path: Path) -> None:
+    assert said(tmp_path, f"pipeline: attentive\n{FETCHED.format(top_k)}") == ["CZ087"]
+    possible = top_k.replace('recal"', 'recall"').replace("小憩", "small_talk")
+    assert said(tmp_path, f"pipeline: attentive\n{FETCHED.format(possible)}") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "setting", "expected"),
+    [
+        ("history", "stale: 1m", ["CZ081"]),
+        ("knowledge", "stale: 1m", []),
+        ("knowledge", "prefetch: true", ["CZ081"]),
+        ("profile", "prefetch: true", []),
+        ("memory", "prefetch: true", []),
+    ],
+)
+def test_only_engines_have_old_answers_and_only_what_learns_is_fetched_ahead(
+    source: str, setting: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert said(tmp_path, f"stages:\n  {source}:\n    {setting}\n") == expected
+
+
 def test_a_label_needs_rules_or_a_model(tmp_path: Path) -> None:
     lines = (
         "stages:\n  intent:\n    type: intent\n    rules:\n      a:\n        description: x\n{}"

@@ -203,9 +203,20 @@ ENGINES = replace(STRICT, engines={"knowledge": frozenset({"wiki"}), "memory": f
         ("  memory: wiki\n", ["CZ111"]),
         ("  profile: mem0\n  knowledge: 维基\n", ["CZ111", "CZ110"]),
         ("  history: mem0\n", ["CZ030"]),
+        ("  memroy: nobody\n", ["CZ030"]),
         ("  memory:\n", []),
     ],
-    ids=["one", "two", "none", "unknown", "another kind", "several", "of the history", "nothing said"],
+    ids=[
+        "one",
+        "two",
+        "none",
+        "unknown",
+        "another kind",
+        "several",
+        "of the history",
+        "a slip",
+        "nothing said",
+    ],
 )
 def test_an_engine_must_be_there_and_bring_what_it_is_named_for(
     lines: str, code: list[str], tmp_path: Path

@@ -58,6 +58,16 @@ def test_conditions_are_read_in_the_terms_of_logic() -> None:
     )
 
 
+def test_one_of_two_is_read_as_what_decides_between_them() -> None:
+    decides, otherwise = OneOf("x", Reference("x", (), 1), frozenset({1})), Truth("z")
+    assert Expression("3 if x == 1 else z", "top_k").condition == Either(
+        Both(decides, Fixed(True)), Both(Not(decides), otherwise)
+    )
+    assert Expression("z if x == 1", "when").condition == Either(
+        Both(decides, Truth("z")), Both(Not(decides), Fixed(False))
+    )
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
