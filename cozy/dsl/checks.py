@@ -21,7 +21,7 @@ from cozy.stages.template_tree import Condition, Fixed, Reference
 from cozy.stages.templates import SECTION_VARIABLES, Expression
 from cozy.stages.tool_loop import ToolLoopSettings
 from cozy.stages.values import Queued, Saved
-from cozy.stages.writeback import WritebackSettings
+from cozy.stages.writeback import SUMMARY, WritebackSettings
 
 Rule = Callable[[Wiring], Iterator[Diagnostic]]
 
@@ -258,6 +258,30 @@ def summary_of_another_history(wiring: Wiring) -> Iterator[Diagnostic]:
             yield warning("CZ115", message, entry.at.key("history"), f"write `history: {limit}`", related)
 
 
+def summary_of_nobody(wiring: Wiring) -> Iterator[Diagnostic]:
+    """A summary that is fetched and not kept up, or kept up and not fetched."""
+    entries = wiring.resolved.entries
+    fetched = [
+        e for e in entries if isinstance(e.settings, FetchContextSettings) and e.settings.source == SUMMARY
+    ]
+    taught = [(e, e.settings) for e in entries if isinstance(e.settings, WritebackSettings)]
+    kept = [entry for entry, settings in taught if SUMMARY in settings.targets]
+    if bool(fetched) == bool(kept) or not all(entry.sound for entry, _ in taught):
+        return
+    for entry in kept:
+        message = f"`{entry.id}` keeps up a summary that no stage fetches"
+        hint = "add a `fetch_context` with `source: summary`, or leave `summary` out of the `targets`"
+        yield warning("CZ116", message, entry.at.key("targets"), hint)
+    writers = [entry.at.key("targets") for entry, _ in taught]
+    writers += [r.place for r in wiring.resolved.removed if r.info and issubclass(r.info.gives, Queued)]
+    for entry in fetched:
+        message = f"no stage keeps up the summary that `{entry.id}` fetches"
+        hint = f"name `summary` among the `targets` of a `writeback`, or leave it out: `{entry.id}: off`"
+        place, *_ = [*writers, entry.at.key()]
+        related = [Related("fetched here", entry.at.key())] if writers else []
+        yield warning("CZ116", message, place, hint, related)
+
+
 def labels_without_rules(wiring: Wiring) -> Iterator[Diagnostic]:
     """Labels that no rule and no model can give."""
     for entry in wiring.resolved.entries:
@@ -332,6 +356,7 @@ RULES: tuple[Rule, ...] = (
     kept_twice,
     settings_of_another_source,
     summary_of_another_history,
+    summary_of_nobody,
     labels_without_rules,
     counts_out_of_range,
     given_to_nobody,

@@ -219,6 +219,21 @@ def test_only_engines_have_old_answers_and_only_what_learns_is_fetched_ahead(
     assert said(tmp_path, f"stages:\n  {source}:\n    {setting}\n") == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("  remember: off\n", ["CZ116"]),
+        ("  remember: off\n  summary: off\n", []),
+        ("  summary: off\n", ["CZ116"]),
+        ("  remember:\n    targets: memory\n", ["CZ116"]),
+        ("  remember:\n    targets: memories\n", ["CZ034"]),
+        ("  remember:\n    targets: memory\n  sum:\n    type: writeback\n    targets: summary\n", []),
+    ],
+)
+def test_a_summary_is_kept_up_and_fetched_or_neither(lines: str, expected: list[str], tmp_path: Path) -> None:
+    assert said(tmp_path, f"stages:\n{lines}") == expected
+
+
 def test_a_label_needs_rules_or_a_model(tmp_path: Path) -> None:
     lines = (
         "stages:\n  intent:\n    type: intent\n    rules:\n      a:\n        description: x\n{}"
