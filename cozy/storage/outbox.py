@@ -41,23 +41,24 @@ def is_kind(kind: str, table: FromClause = outbox) -> ColumnElement[bool]:
     return table.c.kind == literal_column(f"'{kind}'")
 
 
-_earlier = outbox.alias("earlier")
+_waiting = outbox.alias("waiting")
 _running = outbox.alias("running")
 _erasing = outbox.alias("erasing")
+# one pass over an index, however many wait behind the first of their user and target
+_FIRST = (
+    select(func.min(_waiting.c.seq))
+    .where(is_("queued", _waiting))
+    .group_by(_waiting.c.user_id, _waiting.c.target)
+)
 _READY = (
     is_("queued"),
+    outbox.c.seq.in_(_FIRST),
     outbox.c.due_at <= bindparam("now"),
     outbox.c.target.not_in(bindparam("without", expanding=True)),
     ~exists().where(
         is_("leased", _running),
         _running.c.user_id == outbox.c.user_id,
         _running.c.target == outbox.c.target,
-    ),
-    ~exists().where(
-        is_("queued", _earlier),
-        _earlier.c.user_id == outbox.c.user_id,
-        _earlier.c.target == outbox.c.target,
-        _earlier.c.seq < outbox.c.seq,
     ),
 )
 _EXPIRED = (is_("leased"), outbox.c.leased_until <= bindparam("now"))

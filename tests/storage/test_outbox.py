@@ -345,6 +345,7 @@ async def test_claiming_goes_by_the_partial_indexes(desk: Desk, ada: UserId) -> 
     assert "ix_outbox_queued" in used or "ix_outbox_earlier" in used
     assert "ix_outbox_leased" in used
     assert "Seq Scan" not in used
+    assert "SCAN waiting" in used or "Aggregate" in used, "one pass, not a look for each job that waits"
 
 
 async def _make_due(desk: Desk, job_id: UUID) -> None:
