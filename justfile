@@ -42,6 +42,10 @@ bench:
 soak *ARGS:
     .venv/bin/python -m tests.bench.soak_streams {{ARGS}}
 
+# an engine that dies for a while, under a thousand turns a minute: what waits, what arrives, what turns notice
+writeback *ARGS:
+    .venv/bin/python -m tests.bench.bench_writeback {{ARGS}}
+
 # what CI runs
 ci:
     .ci/run
