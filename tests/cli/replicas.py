@@ -161,6 +161,13 @@ class Replicas:
             turns.setdefault(turn, []).append(tuple(message))
         return turns
 
+    async def positions(self, session_id: UUID) -> list[tuple[str, UUID]]:
+        """Role and turn of each message of a session, in its order."""
+        columns = (messages.c.role, messages.c.turn_id)
+        statement = select(*columns).where(messages.c.session_id == session_id).order_by(messages.c.position)
+        rows = await self.database.read(lambda connection: connection.execute(statement).all())
+        return [(role, turn) for role, turn in rows]
+
     async def health(self, number: int) -> dict[str, str]:
         """Dependency → condition, as one replica has it; `""` is the whole."""
         async with self.client(number) as client:

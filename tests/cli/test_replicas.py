@@ -19,6 +19,7 @@ from tests.adapters.people import PASSWORD
 from tests.cli.replicas import PER_USER, Person, Replicas, chat, repeats, replicas
 from tests.cli.serving import PATIENCE_S
 from tests.databases import PostgresServer
+from tests.upstream import Answer, Hold, chunk, sse
 
 CHAT, ME = "/v1/chat/completions", "/v1/users/me"
 ASKED = "Do I like oolong?"
@@ -251,6 +252,59 @@ async def test_without_redis_all_go_on_and_forget_and_with_it_they_come_back(hou
     for server in house.servers:
         server.said("redis does not answer")
         server.said("redis answers again")
+
+
+# -- turns -------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_is_repeated_at_another_server_is_one_turn(house: Replicas) -> None:
+    ada = await house.person()
+    house.model.then(Answer((sse(chunk("Hi")), Hold("repeated"), sse(chunk(finish="stop"), "[DONE]"))))
+    before = len(house.model.requests)
+    answers: list[httpx2.Response] = []
+
+    async def ask(client: httpx2.AsyncClient) -> None:
+        headers = {"idempotency-key": f"once-{ada.name}"}
+        answers.append(await client.post(CHAT, json=chat("tea?"), headers=headers))
+
+    async with (
+        house.client(0, ada.key) as first,
+        house.client(1, ada.key) as second,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(ask, first)
+        await house.model.reached("repeated")
+        tasks.start_soon(ask, second)
+        await anyio.sleep(0.2)  # it finds that the first one is at it
+        assert not answers
+        house.model.open("repeated")
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len({answer.json()["cozy"]["turn_id"] for answer in answers}) == 1
+    assert len(house.model.requests) == before + 1
+
+
+async def test_turns_of_one_session_at_two_servers_do_not_mingle(house: Replicas) -> None:
+    ada = await house.person()
+    known = set(await house.stored())
+    async with house.client(0, ada.key) as first, house.client(1, ada.key) as second:
+        began = await first.post(CHAT, json=chat("turn 0", "forgetful"))
+        session = {"cozy": {"session_id": began.json()["cozy"]["session_id"]}}
+
+        async def ask(number: int) -> None:
+            client = (first, second)[number % 2]
+            answer = await client.post(CHAT, json=chat(f"turn {number}", "forgetful", **session))
+            assert answer.status_code == 200, answer.text
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(1, 9):
+                tasks.start_soon(ask, number)
+    stored = {turn: lines for turn, lines in (await house.stored()).items() if turn not in known}
+    assert sorted(lines[0][2] for lines in stored.values()) == [f"turn {number}" for number in range(9)]
+    assert all([line[:2] for line in lines] == WHOLE for lines in stored.values())
+    positions = await house.positions(UUID(session["cozy"]["session_id"]))
+    assert [role for role, _ in positions] == ["user", "assistant"] * 9
+    assert len({turn for _, turn in positions}) == 9
+    assert all(positions[i][1] == positions[i + 1][1] for i in range(0, 18, 2)), "pairs stay together"
 
 
 # -- what turns teach --------------------------------------------------------------------------------------
