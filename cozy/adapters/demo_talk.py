@@ -59,7 +59,8 @@ _FORGET = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    r"\bwhat did i (?:just )?(?:say|ask|tell you|write)|\bwhat was my (?:last|previous) (?:message|question)"
+    r"\bwhat did i (?:just )?(?:say|ask|tell you|write)(?!(?: \w+)? about\b)"
+    r"|\bwhat was my (?:last|previous) (?:message|question)"
     r"|我(?:刚才|刚刚|上一句|前面)?(?:跟你)?(?:说|问)(?:了|过)?(?:些)?(?:什么|啥)",
     re.IGNORECASE,
 )

@@ -136,6 +136,15 @@ async def test_what_was_said_before_can_be_asked_for() -> None:
     assert (await says(Message("user", "what did I say?"))).startswith("Nothing else in this conversation.")
 
 
+async def test_what_was_said_of_something_is_looked_for_in_what_is_known() -> None:
+    known = (
+        "<context>\nEarlier in this conversation: The user said: my sister marries in Lisbon\n</context>\n\n"
+    )
+    earlier = (Message("user", "what time is it?"), Message("assistant", "Late."))
+    asks = Message("user", f"{known}what did I tell you about my sister?")
+    assert "marries in Lisbon" in await says(*earlier, asks)
+
+
 async def test_the_language_is_the_one_last_written_in() -> None:
     chinese = (Message("user", "你好"), Message("assistant", "你好！"))
     assert (
