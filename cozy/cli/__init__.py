@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 
@@ -68,6 +69,8 @@ def main() -> None:
     """Run the command line; an error that a user can meet is told in words, with exit code 1."""
     from cozy.errors import ConfigErrors, CozyError, PersonalityError
 
+    if logging.lastResort is not None:  # where no log is set up: commands tell by themselves what goes wrong
+        logging.lastResort.setLevel(logging.ERROR)
     try:
         app()
     except (ConfigErrors, PersonalityError) as error:  # these say by themselves what they are

@@ -136,7 +136,9 @@ def _check_model(app: App, name: str) -> None:
 
 def _log_to(file: Path) -> None:
     """Send what is logged to a file: on the screen it would run into the answer."""
+    from cozy.cli.json_logs import JsonFormatter
+
     file.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=file, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -304,10 +304,7 @@ def judged(appraisal: Appraisal, longest_s: float = math.inf) -> Iterator[tuple[
         how_many = "most" if 2 * failed > appraisal.asked else "some"
         what = f"{name} failed {failed} of {appraisal.asked} times ({', '.join(appraisal.errors)})"
         what += f": {appraisal.reason}"
-        server = (
-            "the database" if use.provider == "embedded" else f"its server and `[engines.{use.provider}]`"
-        )
-        hint = f"look at {server}"
+        hint = f"look at {_where(use.provider, appraisal.errors)}"
         if not use.waits:
             yield False, f"{what}\nhint: {hint}"
         for waits in _apart(use.waits):
@@ -319,6 +316,15 @@ def judged(appraisal: Appraisal, longest_s: float = math.inf) -> Iterator[tuple[
         what = f"{name} takes {_took(appraisal.quantile(share))} (p{share * 100:.0f})"
         for waits in _apart(late):
             yield _of_turns(what, how_many, waits, _what_to_raise(waits, needed_s, longest_s))
+
+
+def _where(provider: str, errors: Collection[str]) -> str:
+    """Where the cause of errors is to be looked for."""
+    if provider == "embedded":
+        return "the database"
+    if {"ENGINE_AUTH"}.issuperset(errors):
+        return f"the key or the account that `[engines.{provider}]` names"
+    return f"its server and `[engines.{provider}]`"
 
 
 def _apart(waits: Sequence[Wait]) -> list[list[Wait]]:

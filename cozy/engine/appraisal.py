@@ -13,7 +13,7 @@ from uuid import uuid4
 import anyio
 
 from cozy.engine.graph import Graph
-from cozy.errors import EngineTimeout
+from cozy.errors import EngineCircuitOpen, EngineTimeout
 from cozy.ports.context import Context, EngineChoice, EngineKind, EngineRecord, Question
 from cozy.stages.fetch_context import FetchContext
 from cozy.turn import UserId
@@ -114,8 +114,11 @@ async def _asked(context: Context, use: Use, times: int) -> Appraisal:
     records: list[EngineRecord] = []
     silences = 0
     while len(records) < times and silences < SILENCES:
-        records.append(await ask())
-        silences += records[-1].outcome == EngineTimeout.code
+        record = await ask()
+        if record.outcome == EngineCircuitOpen.code and records:
+            break  # it was not asked: it has shown enough of itself
+        records.append(record)
+        silences += record.outcome == EngineTimeout.code
     answers = [r.seconds for r in records if r.outcome in ("ok", "empty")]
     errors = Counter(r.outcome for r in records if r.outcome not in ("ok", "empty"))
     reason = next((r.reason for r in records if r.reason), "")

@@ -287,7 +287,7 @@ def test_an_engine_that_refuses_the_key_is_told_of_without_the_key(
     assert done.code == 1
     assert re.search(r"^memory of notes +error +2 +– +– +2 ENGINE_AUTH ", done.out, re.MULTILINE)
     assert "failed 2 of 2 times (ENGINE_AUTH): notes: " in done.err
-    assert "hint: look at its server and `[engines.notes]`" in done.err
+    assert "hint: look at the key or the account that `[engines.notes]` names" in done.err
     assert "hunter2" not in done.out + done.err
 
 

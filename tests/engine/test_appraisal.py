@@ -127,6 +127,14 @@ async def test_errors_are_counted_by_their_code_and_have_no_time() -> None:
     assert (never.quantile(0.5), never.late(0.5)) == (None, ())
 
 
+async def test_an_engine_that_is_left_alone_is_asked_no_more() -> None:
+    gone = scripted(memory={"fault": {"kind": "EngineUnavailable", "message": "gone"}})
+    found = (await asked(gone, times=50))["memory"]
+    assert found.errors == {"ENGINE_UNAVAILABLE": found.asked}
+    assert 0 < found.asked < 50
+    assert "gone" in found.reason
+
+
 @pytest.mark.parametrize(
     ("seconds", "half", "most"),
     [([1], 1, 1), ([1, 2], 1, 2), ([1, 2, 3, 4, 5, 6, 7], 4, 7), ([*range(1, 101)], 50, 95)],
