@@ -37,6 +37,7 @@ FIELDS = (
     "status",
     "latency_ms",
     "engine",
+    "provider",
     "stage",
     "tool",
     "model",

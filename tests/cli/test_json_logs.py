@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 import cozy
-from cozy.cli.json_logs import HIDDEN, JsonFormatter, TextFormatter
+from cozy.cli.json_logs import FIELDS, HIDDEN, JsonFormatter, TextFormatter
 from cozy.dsl import diagnostics
 from cozy.dsl.diagnostics import Diagnostic, Place
 from cozy.errors import EngineUnavailable
@@ -288,6 +288,21 @@ def test_text_is_one_line_and_an_error_s_way_below_it() -> None:
     assert first.endswith("error stage llm failed")
     assert kind == "  ValueError"
     assert frame.startswith("    test_json_logs.py:")
+
+
+def test_every_field_that_is_logged_is_told() -> None:
+    given = {
+        key.value
+        for path in PACKAGE.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict)
+        for key in keyword.value.keys
+        if isinstance(key, ast.Constant)
+    }
+    assert "provider" in given
+    assert given - {*FIELDS, "reason"} == set()
 
 
 @pytest.mark.parametrize("value", ["健康 助手", "a b", "x" * 81, KEY, TOKEN, b"bytes", object(), "", "a\nb"])
