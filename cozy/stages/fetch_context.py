@@ -17,6 +17,8 @@ from cozy.stages.values import ContextPart, Snippet
 from cozy.turn import Message
 
 Source = Literal["history", "summary", "knowledge", "profile", "memory"]
+MOST_FACTS = 500
+"""Of a profile: what engines outside give has no end of its own, and the first are the most telling."""
 _PERSONAL: tuple[Source, ...] = ("knowledge", "profile", "memory")
 
 
@@ -104,7 +106,9 @@ class FetchContext:
         facts = _taken(await ctx.ports.context.profile(question), ctx)
         return ContextPart(
             "profile",
-            tuple(Snippet(f"{f.sub_topic}: {f.content}", source=f.topic, id=f.id) for f in facts),
+            tuple(
+                Snippet(f"{f.sub_topic}: {f.content}", source=f.topic, id=f.id) for f in facts[:MOST_FACTS]
+            ),
         )
 
     async def _memory(self, ctx: StageContext) -> ContextPart:

@@ -16,6 +16,9 @@ LEAST = 12
 LONGEST = 20_000
 """Longer snippets are compared with nothing."""
 
+PLACES = 20
+"""At which a snippet is looked for in a longer one: text that repeats itself has thousands."""
+
 _SPACED = re.compile(rf"[^\W{UNSPACED}]")
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
 
@@ -73,7 +76,7 @@ _Found = tuple[ContextSection, int, Snippet]
 
 
 def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextSection]) -> Iterator[Fold]:
-    """What another snippet says, and which."""
+    """What another snippet says, and which; whatever others are folded into comes before them."""
     found: list[_Found] = [
         (section, i, snippet)
         for section in order
@@ -84,10 +87,11 @@ def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextS
     if len(found) < 2:
         return
     said: dict[str, _Found] = {}
+    same: list[Fold] = []
     for one in found:
         key = fingerprint(one[2].text)
         if key in said:
-            yield _fold(one, said[key])
+            same.append(_fold(one, said[key]))
         elif key:
             said[key] = one
     longest_first = sorted(said, key=len, reverse=True)
@@ -97,6 +101,7 @@ def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextS
         holder = next((other for other in longest_first[:i] if holds(other, key)), None)
         if holder is not None:
             yield _fold(said[key], said[holder])
+    yield from same  # last: where one of them is kept after all, the others stay folded into it
 
 
 def _fold(one: _Found, other: _Found) -> Fold:
@@ -104,13 +109,15 @@ def _fold(one: _Found, other: _Found) -> Fold:
 
 
 def holds(longer: str, key: str) -> bool:
-    """Whether a fingerprint holds another one, whole words of it."""
-    at = longer.find(key)
-    while at >= 0:
-        end = at + len(key)
-        if not (_goes_on(longer, at) or _goes_on(longer, end)):
-            return True
+    """Whether a fingerprint holds another one, whole words of it, at one of the first places where it
+    could."""
+    at = -1
+    for _ in range(PLACES):
         at = longer.find(key, at + 1)
+        if at < 0:
+            return False
+        if not (_goes_on(longer, at) or _goes_on(longer, at + len(key))):
+            return True
     return False
 
 

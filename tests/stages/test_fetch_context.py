@@ -18,7 +18,7 @@ from cozy.ports.profile import ProfileFact
 from cozy.ports.store import TurnRecord
 from cozy.stages.base import NodeInfo
 from cozy.stages.conversation import NOT_GIVEN
-from cozy.stages.fetch_context import FetchContext, FetchContextSettings
+from cozy.stages.fetch_context import MOST_FACTS, FetchContext, FetchContextSettings
 from cozy.stages.templates import Expression
 from cozy.stages.values import ContextPart, Intent, Snippet
 from cozy.storage.database import open_database
@@ -249,6 +249,14 @@ async def test_a_profile_fact_is_named_by_what_it_is_about() -> None:
     part = await fetched(engines.seat(), "profile", max_tokens=500)
     assert engines.asked == [(ADA, 500)]
     assert part == ContextPart("profile", (Snippet("name: 小明", "basic_info", None, "1"),))
+
+
+async def test_of_an_endless_profile_the_beginning_is_taken() -> None:
+    then = datetime(2025, 1, 1, tzinfo=UTC)
+    engines = Engines(told=[ProfileFact(f"{i}", "a", "b", f"fact {i}", then) for i in range(MOST_FACTS + 1)])
+    part = await fetched(engines.seat(), "profile")
+    assert len(part.snippets) == MOST_FACTS
+    assert part.snippets[0].text == "b: fact 0"
 
 
 @pytest.mark.parametrize("source", ["history", "summary", "knowledge", "profile", "memory"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -214,3 +215,19 @@ async def test_what_was_folded_into_something_that_does_not_fit_is_said_after_al
     assert "From earlier conversations with the user:\n- The user lives in Oslo" in prompt.context
     assert "xxx" not in prompt.context
     assert prompt.folded == ()
+
+
+async def test_what_is_said_after_all_is_said_once() -> None:
+    parts = [
+        part("profile", "Lives in Oslo, Norway"),
+        part("memory", "lives in Oslo, Norway."),
+        part("knowledge", "The user lives in Oslo, Norway. " + "x" * 400),
+    ]
+    _, prompt = await prompts(Seat(ports=ports(llm=Window(8192))), parts, max_tokens=300)
+    assert prompt.context.lower().count("lives in oslo") == 1
+
+
+def test_what_repeats_itself_without_end_is_compared_in_no_time() -> None:
+    began = perf_counter()
+    join([part("memory", "a" * (LONGEST - 1), *("a" * n for n in range(LEAST, LEAST + 100)))])
+    assert perf_counter() - began < 1
