@@ -13,6 +13,7 @@ UNSPACED = (
 
 
 _SPACE_AT_UNSPACED = re.compile(rf"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])")
+_SPACED = re.compile(rf"[^\W{UNSPACED}]")
 # of sentences; the signs of `C++`, `C#`, `3.5`, `-5` make a difference
 _PUNCTUATION = re.compile(
     r"(?<![0-9])[.,:]|[.,:](?![0-9])|[;!?…。、；：！？“”‘’\"'`()（）《》「」『』【】\[\]*_~—]"
@@ -29,3 +30,8 @@ def fingerprint(text: str) -> str:
     """`text` without case, width and punctuation: the same for texts that say the same. May be empty."""
     words = " ".join(_PUNCTUATION.sub(" ", folded(text)).split())
     return _SPACE_AT_UNSPACED.sub("", words)
+
+
+def runs_on(text: str, at: int) -> bool:
+    """Whether a word of a script that puts spaces between words runs on through `at`."""
+    return 0 < at < len(text) and bool(_SPACED.match(text[at - 1]) and _SPACED.match(text[at]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cozy.stages.values import ContextPart, ContextSection, Fold, Section, Snippet
-from cozy.writing import UNSPACED, fingerprint
+from cozy.writing import UNSPACED, fingerprint, runs_on
 
 FOLDED: tuple[ContextSection, ...] = ("profile", "memory", "knowledge")
 """Sections whose snippets may say the same; of two, the one of the section named first stays."""
@@ -19,7 +19,6 @@ LONGEST = 20_000
 PLACES = 20
 """At which a snippet is looked for in a longer one: text that repeats itself has thousands."""
 
-_SPACED = re.compile(rf"[^\W{UNSPACED}]")
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
 
 
@@ -116,14 +115,9 @@ def holds(longer: str, key: str) -> bool:
         at = longer.find(key, at + 1)
         if at < 0:
             return False
-        if not (_goes_on(longer, at) or _goes_on(longer, at + len(key))):
+        if not (runs_on(longer, at) or runs_on(longer, at + len(key))):
             return True
     return False
-
-
-def _goes_on(text: str, at: int) -> bool:
-    """Whether a word of a spaced script runs on through `at`."""
-    return 0 < at < len(text) and bool(_SPACED.match(text[at - 1]) and _SPACED.match(text[at]))
 
 
 def _weight(key: str) -> int:

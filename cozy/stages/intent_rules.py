@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from time import perf_counter
 from typing import Annotated, Any, cast
 
@@ -15,16 +16,16 @@ from pydantic_core import PydanticCustomError
 
 from cozy.stages.base import Names, Settings
 from cozy.traditional import simplified
-from cozy.writing import UNSPACED, folded
+from cozy.writing import folded, runs_on
 
 SEEN = 2000
 """Characters of a message that rules look at."""
 PATIENCE_S = 0.05
 """What all patterns of a stage together may take for one message: one that runs away does not fit."""
 LONGEST_PATTERN = 500
+MOST_REPEATS = 10_000
+"""The counts of a pattern, one times the other: `regex` writes them out, which a slip makes gigabytes."""
 
-_SPACED = rf"[^\W{UNSPACED}]"
-"""A letter or a digit of a script that puts spaces between words."""
 _WORD = re.compile(r"\w")
 _PARTICLES = frozenset("啊呀呢吧吗嘛哦噢喔嗯哈啦咯哟哇诶欸了")
 """They may stand beside the words of a `whole` message."""
@@ -32,6 +33,9 @@ _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 
 
 def _compiles(pattern: str) -> str:
+    times = prod(max(1, int(count)) for count in re.findall(r"\{\s*(\d+)", pattern))
+    if times > MOST_REPEATS:
+        raise PydanticCustomError("pattern", "repeats more than {most} times", {"most": MOST_REPEATS})
     try:
         compiled(pattern)
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:
@@ -127,7 +131,7 @@ class _Clock:
 @dataclass(frozen=True, slots=True)
 class _Rule:
     label: str
-    keywords: re.Pattern[str] | None
+    keywords: _Words
     patterns: Sequence[Any]
     whole: bool
     longest: int
@@ -136,7 +140,7 @@ class _Rule:
     def of(label: str, rule: IntentRule) -> _Rule:
         return _Rule(
             label,
-            _any_of(rule.keywords),
+            _Words.of(rule.keywords),
             [compiled(pattern) for pattern in rule.patterns],
             rule.whole,
             rule.max_length or (SEEN if rule.whole else SEEN + 1),
@@ -157,26 +161,43 @@ class _Rule:
         return text if is_whole else None
 
     def _spans(self, text: str, clock: _Clock) -> Iterator[tuple[int, int]]:
-        if self.keywords is not None:
-            for match in self.keywords.finditer(text):
-                yield match.span()
+        yield from self.keywords.spans(text)
         for pattern in self.patterns:
             yield from clock.found(pattern, text)
 
 
-def _any_of(keywords: Sequence[str]) -> re.Pattern[str] | None:
-    words = {word for keyword in keywords if (word := seen(keyword))}
-    if not words:
-        return None
-    # of two that begin alike the longer one, so that it is found whole
-    return re.compile("|".join(map(_alone, sorted(words, key=len, reverse=True))))
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Keywords, looked up one by one: thousands of them cost no more than a few."""
 
+    known: frozenset[str]
+    lengths: Mapping[str, Sequence[int]]
+    """First character → how long the words are that begin with it, the longest first."""
 
-def _alone(word: str) -> str:
-    """A word of a spaced script is no part of a longer one."""
-    before = rf"(?<!{_SPACED})" if re.match(_SPACED, word[0]) else ""
-    after = rf"(?!{_SPACED})" if re.match(_SPACED, word[-1]) else ""
-    return f"{before}{re.escape(word)}{after}"
+    @staticmethod
+    def of(keywords: Sequence[str]) -> _Words:
+        known = frozenset(word for keyword in keywords if (word := seen(keyword)))
+        lengths: dict[str, set[int]] = {}
+        for word in known:
+            lengths.setdefault(word[0], set()).add(len(word))
+        return _Words(known, {first: sorted(found, reverse=True) for first, found in lengths.items()})
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where they stand; a word of a spaced script is no part of a longer one."""
+        at = 0
+        while at < len(text):
+            end = self._end(text, at)
+            if end > at:
+                yield at, end
+            at = max(end, at + 1)
+
+    def _end(self, text: str, at: int) -> int:
+        """Of the longest word that stands here; 0: none does."""
+        for length in self.lengths.get(text[at], ()):
+            end = at + length
+            if text[at:end] in self.known and not (runs_on(text, at) or runs_on(text, end)):
+                return end
+        return 0
 
 
 def compiled(pattern: str) -> Any:

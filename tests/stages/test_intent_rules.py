@@ -143,6 +143,23 @@ def test_all_patterns_together_have_no_more_time_than_one() -> None:
     assert time.perf_counter() - began < 20 * PATIENCE_S
 
 
+def test_thousands_of_keywords_are_looked_for_in_no_time() -> None:
+    words = [f"{a}{b}{c}" for a in "abcdefghij" for b in "klmnopqrst" for c in range(100)]
+    rules = Rules({"many": rule(keywords=(*words, *(f"茶{word}" for word in words), "bl12 x"))})
+    began = time.perf_counter()
+    assert rules.fit("al b cm dn " * 180).label is None
+    assert time.perf_counter() - began < PATIENCE_S
+    assert rules.fit("and bl12 x?").matched == "bl12 x"
+    assert rules.fit("喝茶jt99").matched == "茶jt99"
+    assert rules.fit("cbl12, bl12c").label is None
+
+
+@pytest.mark.parametrize("pattern", ["a{4000000000}", "(?:(?:a{1000}){1000}){1000}", "a{0}(?:b{9999}){ 99,}"])
+def test_a_pattern_that_unfolds_into_more_than_fits_is_refused(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="repeats"):
+        rule(patterns=(pattern,))
+
+
 def test_of_a_long_message_the_beginning_is_looked_at() -> None:
     far = rule(keywords=("fever",))
     assert label("x " * (SEEN // 2 - 5) + "fever", medical=far) == "medical"
