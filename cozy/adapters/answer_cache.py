@@ -88,7 +88,7 @@ class AnswerCache:
                 await pipe.execute()
 
         with suppress(RedisAway):
-            await self._redis.ask(write)
+            await self._redis.ask(write, writes=True)
 
     def _put(self, key: str, kept: Kept) -> None:
         if _size(kept) <= self._near.maxsize:

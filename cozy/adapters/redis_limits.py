@@ -50,5 +50,5 @@ class RedisLimits:
         """Whether it was taken, and the seconds until the bucket is full. Raises RedisAway."""
         arguments = (rate.seconds(cost) * 1e6, rate.seconds(rate.burst) * 1e6, ROUNDING_S * 1e6)
         keys = [f"{self._redis.prefix}:limit:{key}"]
-        taken, full_in = await self._redis.ask(lambda: self._take(keys=keys, args=arguments))
+        taken, full_in = await self._redis.ask(lambda: self._take(keys=keys, args=arguments), writes=True)
         return bool(taken), int(full_in) / 1e6

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import anyio
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from cozy.adapters.redis_client import REDIS_ERRORS
 
@@ -34,6 +35,8 @@ class SharedRedis:
         self._clock = clock
         self._pause_s = 0.0
         """Before it is asked again; 0: it answers."""
+        self._is_full = False
+        """It answers, and refuses writes: who reads goes on, and that says nothing of writes."""
         self._ask_again_at = 0.0
 
     @property
@@ -41,9 +44,11 @@ class SharedRedis:
         """Whether this process goes on without it."""
         return self._pause_s > 0
 
-    async def ask(self, command: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S) -> T:
-        """What `command` gives. Raises RedisAway."""
-        probing = self.degraded
+    async def ask(
+        self, command: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S, *, writes: bool = False
+    ) -> T:
+        """What `command` gives; `writes`: it may store something. Raises RedisAway."""
+        probing = self.degraded and (writes or not self._is_full)
         if probing:
             if self._clock() < self._ask_again_at:
                 raise RedisAway
@@ -52,20 +57,25 @@ class SharedRedis:
             with anyio.fail_after(patience_s):
                 answer = await command()
         except REDIS_ERRORS as error:
-            self._went_away(type(error).__name__, probing=probing)
+            is_full = writes and isinstance(error, ResponseError)
+            self._went_away(type(error).__name__, probing=probing, is_full=is_full)
             raise RedisAway from error
-        self._came_back()
+        if writes or not self._is_full:
+            self._came_back()
         return answer
 
-    def _went_away(self, kind: str, *, probing: bool) -> None:
+    def _went_away(self, kind: str, *, probing: bool, is_full: bool) -> None:
         if probing:
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
-        elif not self.degraded:
+            self._is_full = is_full
+        elif not self.degraded or self._is_full > is_full:
+            what = "takes nothing more" if is_full else "does not answer"
             _log.warning(
-                "redis does not answer: this process counts and caches for itself",
+                f"redis {what}: this process counts and caches for itself",
                 extra={"engine": "redis", "error": kind},
             )
             self._pause_s = FIRST_PAUSE_S
+            self._is_full = is_full
         else:
             return  # it was under way when another noticed
         self._ask_again_at = self._clock() + self._pause_s
@@ -73,4 +83,4 @@ class SharedRedis:
     def _came_back(self) -> None:
         if self.degraded:
             _log.warning("redis answers again", extra={"engine": "redis"})
-            self._pause_s = 0.0
+            self._pause_s, self._is_full = 0.0, False

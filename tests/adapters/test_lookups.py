@@ -606,6 +606,45 @@ async def test_a_full_redis_is_one_that_is_away(
             assert (await here.ask()).record.cache == "l1"
 
 
+async def test_a_full_redis_is_told_of_once_though_it_still_answers_who_reads(
+    sqlite: Database,
+    tasks: TaskGroup,
+    clock: Clock,
+    tmp_path_factory: pytest.TempPathFactory,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with own_redis(tmp_path_factory.mktemp("redis")) as server:
+        async with open_redis(server.url) as client:
+            redis = SharedRedis(client, "cozy", clock=clock)
+            here, there = (opened(sqlite, tasks, clock, redis=redis) for _ in range(2))
+            await here.texts("kept")
+            with anyio.fail_after(PATIENCE_S):
+                while not await client.dbsize():
+                    await anyio.sleep(0.001)
+            await client.config_set("maxmemory", "1")
+            for number in range(5):
+                await here.texts(f"{number}")
+                with anyio.fail_after(PATIENCE_S):
+                    while not redis.degraded:
+                        await anyio.sleep(0.001)
+                if number == 0:
+                    assert (await there.ask("kept")).record.cache == "l2"
+                clock.now += 100
+                assert redis.degraded
+            assert [r.message for r in caplog.records if r.name == "cozy.redis"] == [
+                "redis takes nothing more: this process counts and caches for itself"
+            ]
+            await client.config_set("maxmemory", "0")
+            await here.texts("at last")
+            with anyio.fail_after(PATIENCE_S):
+                while redis.degraded:
+                    await anyio.sleep(0.001)
+            server.stop()
+            clock.now += 1000
+            await here.texts("gone")
+            assert redis.degraded
+
+
 # -- users apart ---------------------------------------------------------------------------------------
 
 
