@@ -26,6 +26,7 @@ from cozy.adapters.redis_limits import RedisLimits
 from cozy.adapters.shared_redis import SharedRedis
 from cozy.errors import EngineAuthError
 from cozy.interfaces.http.health import Dependency
+from cozy.ports.context import EngineChoice
 from cozy.ports.limits import Rate
 from cozy.ports.operations import DependencyHealth, Reload, ReloadState
 from cozy.storage.database import Database, open_database
@@ -84,7 +85,7 @@ async def test_of_an_engine_everybody_is_told_its_class_of_failure_and_none_of_i
     async def probe() -> None:
         raise error
 
-    at_work = guard("memory", "house")
+    at_work = guard("memory", EngineChoice(memory="house"))
     down = Dependency.of(await engine_check(at_work, probe)())
     assert (down.status, down.reason) == ("down", "it does not let this server in")
     for _ in range(BreakerRules().failures):
