@@ -69,11 +69,11 @@ class SharedRedis:
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
             self._is_full = is_full
         elif not self.degraded or self._is_full > is_full:
-            what = "takes nothing more" if is_full else "does not answer"
-            _log.warning(
-                f"redis {what}: this process counts and caches for itself",
-                extra={"engine": "redis", "error": kind},
-            )
+            facts = {"engine": "redis", "error": kind}
+            if is_full:
+                _log.warning("redis takes nothing more: this process goes on by itself", extra=facts)
+            else:
+                _log.warning("redis does not answer: this process goes on by itself", extra=facts)
             self._pause_s = FIRST_PAUSE_S
             self._is_full = is_full
         else:

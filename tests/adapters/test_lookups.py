@@ -632,7 +632,7 @@ async def test_a_full_redis_is_told_of_once_though_it_still_answers_who_reads(
                 clock.now += 100
                 assert redis.degraded
             assert [r.message for r in caplog.records if r.name == "cozy.redis"] == [
-                "redis takes nothing more: this process counts and caches for itself"
+                "redis takes nothing more: this process goes on by itself"
             ]
             await client.config_set("maxmemory", "0")
             await here.texts("at last")

@@ -141,7 +141,7 @@ async def test_away_and_back(own: RedisServer, caplog: pytest.LogCaptureFixture)
         assert not redis.degraded
         assert [(await limits.take("ada", RATE)).remaining for _ in range(2)] == [1, 0]
     told = [r.message for r in caplog.records if r.name == "cozy.redis"]
-    assert told == ["redis does not answer: this process counts and caches for itself", "redis answers again"]
+    assert told == ["redis does not answer: this process goes on by itself", "redis answers again"]
 
 
 async def test_one_that_hangs_holds_nobody_up(own: RedisServer) -> None:
