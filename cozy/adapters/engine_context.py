@@ -95,13 +95,8 @@ class EngineContext:
         kin: Sequence[Any] | None = None,
     ) -> Found[T]:
         asked = Asked(question.user_id, parts, load, question.stale_s, question.prefetch, kin)
-        return await lookups.ask(asked, until=self._until(question))
-
-    def _until(self, question: Question) -> float:
-        """The moment by which an answer is wanted, by anyio's clock."""
-        now = anyio.current_time()
-        began = now if question.began is None else question.began
-        return min(began + self.timeout_s, question.until)
+        until = anyio.current_time() + self.timeout_s if question.until is None else question.until
+        return await lookups.ask(asked, until=until)
 
 
 def guard(kind: EngineKind, names: EngineChoice) -> Guard:

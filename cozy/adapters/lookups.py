@@ -116,6 +116,8 @@ class Lookups(Generic[T]):
 
     async def _ask_here(self, asked: Asked[T], until: float) -> _Answer[T]:
         timeout_s = min(until - anyio.current_time(), self.guard.timeout_s)
+        if timeout_s <= 0:  # whatever took the time, it was not this engine
+            return (), "", EngineTimeout(self.guard.label, "there was no time left to ask it")
         try:
             with self.guard.attempt():
                 return await self.guard.in_time(asked.load, timeout_s), "", None

@@ -132,7 +132,7 @@ async def _ask(context: Context, use: Use) -> EngineRecord:
         UserId(uuid4()),
         use.provider,
         query=f"{uuid4().hex[:8]} {uuid4().hex[:8]}",
-        began=anyio.current_time() + PATIENCE_S,  # the deadline counts from here
+        until=anyio.current_time() + context.timeout_s + PATIENCE_S,
     )
     match use.engine:
         case "knowledge":

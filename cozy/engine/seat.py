@@ -90,16 +90,14 @@ class Seat:
     def called(self, tool: str, outcome: str) -> None:
         self._run.recording.tool_calls.append(Called(tool, outcome))
 
-    @property
-    def context_began(self) -> float:
+    def own_deadline(self, context_s: float) -> float:
         if self._run.context_began is None:
             self._run.context_began = anyio.current_time()
-        return self._run.context_began
-
-    def own_deadline(self) -> float:
-        if self.scope is not None and self.deadline == math.inf:
-            self.deadline = self.scope.deadline
-            self.scope.deadline += NET_S
+        if self.deadline == math.inf:
+            self.deadline = self._run.context_began + context_s
+            if self.scope is not None:
+                self.deadline = min(self.deadline, self.scope.deadline)
+                self.scope.deadline += NET_S
         return self.deadline
 
     def engine_answered(self, record: EngineRecord) -> None:

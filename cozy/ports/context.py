@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -51,10 +50,8 @@ class Question:
     """An answer of up to this age will do where the engine is late or away."""
     prefetch: bool = False
     """Ask it again when what the user told has been written, so that the next turn need not wait."""
-    began: float | None = None
-    """When the turn began to ask its engines, by anyio's clock; None: now."""
-    until: float = math.inf
-    """By when the stage wants an answer, by anyio's clock."""
+    until: float | None = None
+    """By when an answer is wanted, by anyio's clock; None: in the time that all of a turn may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +99,11 @@ class Found(Generic[T_co]):
 
 class Context(Protocol):
     """The engines of an installation. Nothing is raised: what goes wrong stands in what is given."""
+
+    @property
+    def timeout_s(self) -> float:
+        """How long all that a turn asks may take together."""
+        ...
 
     async def knowledge(self, question: Question) -> Found[Passage]: ...
 

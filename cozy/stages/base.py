@@ -313,14 +313,10 @@ class StageContext(Protocol):
         """A call of a tool has ended, for the trace; `tool` is empty where there is none of the name."""
         ...
 
-    @property
-    def context_began(self) -> float:
-        """When the turn began to ask its engines, by anyio's clock: now, the first time."""
-        ...
-
-    def own_deadline(self) -> float:
+    def own_deadline(self, context_s: float) -> float:
         """The stage's deadline, by anyio's clock, for a stage that keeps it by itself: so that it can say who
-        was late, and use what it has. From now on the runtime cuts it off a moment later only."""
+        was late, and use what it has; at most `context_s` after the turn began to ask its engines. From now
+        on the runtime cuts it off a moment later only, and tries it again before then or not at all."""
         ...
 
     def engine_answered(self, record: EngineRecord) -> None:

@@ -134,8 +134,7 @@ class FetchContext:
             top_k=self._top_k(ctx) if kind != "profile" else 1,
             stale_s=self.settings.stale or 0.0,
             prefetch=self.settings.prefetch,
-            began=ctx.context_began,
-            until=ctx.own_deadline(),
+            until=ctx.own_deadline(ctx.ports.context.timeout_s),
             **asked,
         )
 

@@ -178,6 +178,10 @@ class _HeardContext:
     inner: Context
     recorder: Recorder
 
+    @property
+    def timeout_s(self) -> float:
+        return self.inner.timeout_s
+
     async def knowledge(self, question: Question) -> Found[Passage]:
         given = self.recorder.knowledge
         with given.asking():

@@ -356,6 +356,13 @@ async def test_a_deadline_that_is_over_is_late_at_once(place: Place) -> None:
     assert (await place.ask(within_s=-1)).record.outcome == "ENGINE_TIMEOUT"
 
 
+async def test_a_deadline_that_is_over_says_nothing_of_the_engine(place: Place) -> None:
+    here = Place(Lookups(place.lookups.guard, ITEMS), place.engine, place.breaker)
+    for _ in range(10):
+        assert (await here.ask(within_s=-1)).record.outcome == "ENGINE_TIMEOUT"
+    assert (place.breaker.state, place.engine.asked) == ("closed", 0)
+
+
 # -- the breaker ---------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cozy.engine.graph import Graph
 from cozy.engine.trace import EngineFailure
-from cozy.errors import EngineInvalidRequest, EngineUnavailable, NotFound, StorageError
+from cozy.errors import EngineInvalidRequest, EngineRateLimited, EngineUnavailable, NotFound, StorageError
 from cozy.events import StageDegraded, TextDelta, ToolStarted, TurnFailed, TurnFinished
 from cozy.stages.base import StageContext
 from cozy.stages.values import Generation, Reply
@@ -411,6 +411,17 @@ async def test_a_retry_that_succeeds_is_seen_in_the_trace_only() -> None:
     assert (last.text, tries) == ("at last", [3])
     assert last.trace.stages[0].facts["attempts"] == 3
     assert last.trace.engine_errors == (EngineFailure("x", "ENGINE_UNAVAILABLE"),) * 2
+
+
+async def test_a_stage_that_keeps_its_deadline_is_not_tried_again_behind_it() -> None:
+    async def does(ctx: StageContext) -> Reply:
+        ctx.own_deadline(0.2)
+        raise EngineRateLimited("house", "asks us to slow down", retry_after_s=20)
+
+    began = anyio.current_time()
+    last = await failed(graph_of(place("knowledge", does, retries=3, speaks=True)))
+    assert last.code == "ENGINE_RATE_LIMITED"
+    assert anyio.current_time() - began < 10
 
 
 async def test_retries_that_are_used_up_end_in_the_last_error() -> None:

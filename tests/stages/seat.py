@@ -193,12 +193,8 @@ class Seat:
     def called(self, tool: str, outcome: str) -> None:
         self.calls.append((tool, outcome))
 
-    @property
-    def context_began(self) -> float:
-        return anyio.current_time()
-
-    def own_deadline(self) -> float:
-        return anyio.current_effective_deadline()
+    def own_deadline(self, context_s: float) -> float:
+        return min(anyio.current_effective_deadline(), anyio.current_time() + context_s)
 
     def engine_answered(self, record: EngineRecord) -> None:
         self.engine_records.append(record)
