@@ -132,7 +132,7 @@ class CogneeKnowledge:
     async def _search(self, query: str, asked: Mapping[str, str], top_k: int) -> list[Passage]:
         key = "datasetIds" if all(_is_id(name) for name in asked) else "datasets"
         body = {"query": query, "searchType": "CHUNKS", key: list(asked), "topK": top_k}
-        answer = await self._http.answer(Ask("POST", f"{API}/search", body=body))
+        answer = await self._http.answer(Ask("POST", f"{API}/search", body=body, reads=True))
         if answer.status == 404 and "NoDataError" in str(answer.fields().get("detail")):
             if len(asked) == 1:
                 return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
@@ -46,6 +46,8 @@ class Ask:
     """Name and content, sent as `data`."""
     timeout_s: float | None = None
     """In place of the engine's."""
+    reads: bool = False
+    """It changes nothing, as a GET never does: it may be sent twice."""
     private: Sequence[str] = ()
     """What people said that is not in the request, and may be in the answer."""
 
@@ -93,6 +95,10 @@ class Credentials(Protocol):
     def secrets(self) -> Sequence[str]:
         """What no error may repeat."""
         ...
+
+
+class _UnansweredError(Exception):
+    """The connection was closed before a word of the answer."""
 
 
 class EngineHttp:
@@ -154,7 +160,13 @@ class EngineHttp:
     async def _send(self, ask: Ask, credentials: Mapping[str, str]) -> Answer:
         timeout_s = self.settings.timeout_s if ask.timeout_s is None else ask.timeout_s
         with anyio.move_on_after(timeout_s):
-            return await self._exchange(ask, credentials, timeout_s)
+            if ask.reads or ask.method == "GET":
+                with suppress(_UnansweredError):  # it was closed while it lay idle: the next one is new
+                    return await self._exchange(ask, credentials, timeout_s)
+            try:
+                return await self._exchange(ask, credentials, timeout_s)
+            except _UnansweredError as error:
+                raise self._away("closed the connection unanswered") from error
         raise EngineTimeout(self.name, f"did not answer within {timeout_s:g} s")
 
     async def _exchange(self, ask: Ask, credentials: Mapping[str, str], timeout_s: float) -> Answer:
@@ -192,16 +204,17 @@ class EngineHttp:
                 raise EngineTimeout(self.name, f"no connection within {connect_s:g} s") from error
             raise EngineTimeout(self.name, f"was silent for {timeout_s:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, EOFError) as error:
-            if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
-                why = (
-                    "broke off in the middle of the answer" if spoken else "closed the connection unanswered"
-                )
-            else:
-                why = why_unreachable(error)
-            hint = f"is it running, and is `engines.{self.name}.url` right?"
-            raise EngineUnavailable(self.name, why, hint=hint) from error
+            if not isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
+                raise self._away(why_unreachable(error)) from error
+            if not spoken:
+                raise _UnansweredError from error
+            raise self._away("broke off in the middle of the answer") from error
         private = (*private_texts(ask.body, ask.file, ask.query), *ask.private)
         return Answer(response.status_code, dict(response.headers), content, private)
+
+    def _away(self, why: str) -> EngineUnavailable:
+        hint = f"is it running, and is `engines.{self.name}.url` right?"
+        return EngineUnavailable(self.name, why, hint=hint)
 
     async def _read(self, response: httpx2.Response) -> bytes:
         """The body, never more of it than is allowed."""

@@ -58,7 +58,7 @@ class SelfHosted:
 
     def search(self, user: str, query: str, top_k: int) -> Ask:
         body = {"query": query, "filters": {"user_id": user}, "user_id": user}
-        return Ask("POST", "/search", body=body | {"top_k": top_k, "threshold": THRESHOLD})
+        return Ask("POST", "/search", body=body | {"top_k": top_k, "threshold": THRESHOLD}, reads=True)
 
     def add(self, body: Mapping[str, Any], timeout_s: float) -> Ask:
         return Ask("POST", "/memories", body=body, timeout_s=timeout_s)
@@ -78,7 +78,8 @@ class Platform:
 
     def search(self, user: str, query: str, top_k: int) -> Ask:
         body = {"query": query, "filters": {"user_id": user}, "top_k": top_k}
-        return Ask("POST", "/v3/memories/search/", body=body | {"threshold": THRESHOLD, "rerank": False})
+        body |= {"threshold": THRESHOLD, "rerank": False}
+        return Ask("POST", "/v3/memories/search/", body=body, reads=True)
 
     def add(self, body: Mapping[str, Any], timeout_s: float) -> Ask:
         return Ask("POST", "/v3/memories/add/", body=body, timeout_s=timeout_s)
@@ -269,7 +270,7 @@ class Mem0PlatformMemories(_Memories):
         for page in range(1, MOST_PAGES + 1):
             query: dict[str, str | int] = {"page": page, "page_size": PAGE}
             body = {"filters": {"user_id": str(user_id)}}
-            told = await self._http.value(Ask("POST", "/v3/memories/", body=body, query=query))
+            told = await self._http.value(Ask("POST", "/v3/memories/", body=body, query=query, reads=True))
             found += self._own(told, user_id)
             if not isinstance(told, dict) or not cast("dict[str, Any]", told).get("next"):
                 break

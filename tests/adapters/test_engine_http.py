@@ -135,8 +135,8 @@ def settings() -> EngineSettings:
 
 
 async def failure(script: Script, settings: EngineSettings, ask: Ask | None = None) -> EngineError:
-    """What one answer is told as."""
-    async with upstream(script) as server, engine_http("house", settings, server.base_url) as http:
+    """What this answer, however often it is given, is told as."""
+    async with upstream(default=script) as server, engine_http("house", settings, server.base_url) as http:
         with pytest.raises(EngineError) as caught:
             await http.value(ask or Ask("GET", "/x"))
         return caught.value
@@ -331,6 +331,34 @@ async def test_cookies_are_not_kept_and_redirects_not_followed(settings: EngineS
             await http.value(Ask("GET", "/"))
         await http.value(Ask("GET", "/"))
         assert [request.headers.get("cookie") for request in server.requests] == [None] * 3
+
+
+SILENCE = Answer((), raw=True)
+"""As of a server that closes a connection which lay idle, just when it is used again."""
+
+
+@pytest.mark.parametrize("ask", [Ask("GET", "/"), Ask("POST", "/search", body={}, reads=True)])
+async def test_what_only_reads_is_asked_again_where_a_connection_was_closed_unanswered(
+    settings: EngineSettings, ask: Ask
+) -> None:
+    script = [plain({}), SILENCE, plain({"a": 1}), SILENCE, SILENCE]
+    async with upstream(*script) as server, engine_http("house", settings, server.base_url) as http:
+        await http.value(ask)
+        assert await http.value(ask) == {"a": 1}
+        with pytest.raises(EngineUnavailable, match="closed the connection unanswered"):
+            await http.value(ask)
+        assert len(server.requests) == 5
+
+
+async def test_what_changes_something_is_sent_once(settings: EngineSettings) -> None:
+    async with (
+        upstream(plain({}), SILENCE, plain({})) as server,
+        engine_http("house", settings, server.base_url) as http,
+    ):
+        await http.value(Ask("POST", "/memories", body={}))
+        with pytest.raises(EngineUnavailable, match="closed the connection unanswered"):
+            await http.value(Ask("POST", "/memories", body={}))
+        assert len(server.requests) == 2
 
 
 async def test_what_nobody_can_encode_is_sent_without_it(settings: EngineSettings) -> None:
