@@ -35,3 +35,9 @@ def fingerprint(text: str) -> str:
 def runs_on(text: str, at: int) -> bool:
     """Whether a word of a script that puts spaces between words runs on through `at`."""
     return 0 < at < len(text) and bool(_SPACED.match(text[at - 1]) and _SPACED.match(text[at]))
+
+
+def in_tags(tag: str, text: str) -> str:
+    """The text between `<tag>` and `</tag>`, as material for a model: nothing in it closes them."""
+    loose = re.sub(rf"<(?=/?\s*{tag}\b)", "< ", text, flags=re.IGNORECASE)
+    return f"<{tag}>\n{loose}\n</{tag}>"

@@ -14,7 +14,7 @@ from cozy.adapters.statements import Statement
 from cozy.ports.llm import LLM, LLMRequest, TextChunk
 from cozy.ports.memory import Exchange
 from cozy.turn import Message
-from cozy.writing import fingerprint
+from cozy.writing import fingerprint, in_tags
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Extractor:
             return ()
         if len(words) > ASKED:
             words = f"{words[: ASKED // 2]}\n[…]\n{words[-ASKED // 2 :]}"
-        messages = (Message("system", task.strip()), Message("user", f"<words>\n{words}\n</words>"))
+        messages = (Message("system", task.strip()), Message("user", in_tags("words", words)))
         answer = ""
         async with self._llm.stream(LLMRequest(exchange.model, messages)) as chunks:
             async for chunk in chunks:

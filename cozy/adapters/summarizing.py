@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cozy.adapters.token_estimate import WEIGHTS, estimated_tokens
 from cozy.ports.llm import LLM, LLMRequest, TextChunk
 from cozy.turn import Message, Sampling
-from cozy.writing import UNSPACED, fingerprint
+from cozy.writing import UNSPACED, fingerprint, in_tags
 
 BOUND = 300
 """Tokens of a summary, about."""
@@ -36,9 +36,9 @@ async def summarized(llm: LLM, model: str, old: str, said: Sequence[Message]) ->
     if model.partition("/")[0] == "demo":
         return quoted(old, said)
     lines = "\n".join(f"{m.role}: {_shortened(m.content)}" for m in said)
-    shown = f"<messages>\n{_as_data(lines)}\n</messages>"
+    shown = in_tags("messages", lines)
     if old:
-        shown = f"<summary>\n{_as_data(old)}\n</summary>\n\n{shown}"
+        shown = f"{in_tags('summary', old)}\n\n{shown}"
     messages = (Message("system", _TASK.strip()), Message("user", shown))
     answer = ""
     async with llm.stream(LLMRequest(model, messages, sampling=Sampling(max_tokens=4 * BOUND))) as chunks:
@@ -100,11 +100,6 @@ def _quote(message: Message) -> str:
 def _shortened(text: str) -> str:
     text = text.strip()
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} […] {text[-SHOWN // 2 :]}"
-
-
-def _as_data(text: str) -> str:
-    """No message can close what it stands in."""
-    return re.sub(r"<(/?)(messages|summary)>", r"< \1\2>", text)
 
 
 def _tokens(text: str) -> float:

@@ -18,6 +18,7 @@ from cozy.stages.model import ModelSettings
 from cozy.stages.registry import stage
 from cozy.stages.values import Intent
 from cozy.turn import Message
+from cozy.writing import in_tags
 
 LONGEST_S = 2.0
 """How long a model may take where the stage has no `timeout`."""
@@ -117,10 +118,9 @@ class FindIntent:
         lines = [f"- {label}{_meaning(rule)}" for label, rule in self.settings.rules.items()]
         if self.settings.default not in self.settings.rules:
             lines.append(f"- {self.settings.default}: anything else")
-        said = ctx.turn.text[:SEEN].replace("</message>", "< /message>")
         return (
             Message("system", _TASK + "\n".join(lines)),
-            Message("user", f"<message>\n{said}\n</message>"),
+            Message("user", in_tags("message", ctx.turn.text[:SEEN])),
         )
 
 
