@@ -104,10 +104,12 @@ class Breaker:
         self._open(retry_after_s)
         return True
 
-    def cancelled(self, ticket: Ticket) -> None:
-        """Nothing is known of it: the next one may try."""
-        if ticket.era == self._era and self._state == "half_open":
+    def cancelled(self, ticket: Ticket) -> bool:
+        """Nothing is known of it: the next one may try. Gives whether it was the probe."""
+        was_probe = ticket.era == self._era and self._state == "half_open"
+        if was_probe:
             self._become("open")
+        return was_probe
 
     def _open(self, retry_after_s: float | None) -> None:
         rules = self._rules

@@ -50,7 +50,7 @@ class Attempt:
     def cancelled(self) -> None:
         if not self._told:
             self._told = True
-            self._guard.breaker.cancelled(self._ticket)
+            self._guard.dropped(self._ticket)
 
 
 class Guard:
@@ -139,6 +139,11 @@ class Guard:
                 "seconds": round(self.breaker.open_s, 1),
             }
             _log.warning("engine is left alone", extra=extra)
+            self._tell()
+
+    def dropped(self, ticket: Ticket) -> None:
+        """Nobody knows what would have come of it."""
+        if self.breaker.cancelled(ticket):
             self._tell()
 
     def _tell(self) -> None:

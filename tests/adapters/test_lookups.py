@@ -456,6 +456,19 @@ async def test_what_is_cancelled_never_counts(place: Place) -> None:
     assert place.breaker.state == "closed"
 
 
+async def test_a_probe_that_is_cancelled_is_seen_to_be_none(place: Place, clock: Clock) -> None:
+    place.engine.error = EngineUnavailable("mem0", "is away")
+    for query in "abc":
+        await place.ask(query)
+    states: list[str] = []
+    place.lookups.guard.watch(lambda engine, name, state: states.append(state))
+    clock.now += 5
+    with anyio.move_on_after(0.01):
+        await place.lookups.call(anyio.sleep_forever)
+    assert states == ["open", "half_open", "open"]
+    assert place.breaker.enter() is not None
+
+
 async def test_a_long_write_that_is_too_long_does_not_take_the_reads_with_it(place: Place) -> None:
     async def learn() -> None:
         await anyio.sleep_forever()
