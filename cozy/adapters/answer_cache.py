@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import time
 from typing import Any
 
@@ -14,6 +16,10 @@ from cozy.adapters.shared_redis import RedisAway, SharedRedis
 
 L2_PATIENCE_S = 0.1
 """How long a question to an engine waits for Redis first."""
+SCANNED = 1000
+"""Keys that Redis looks at in one go, among which those of one user are looked for."""
+_SPECIAL = re.compile(r"[*?\[\]\\^-]")
+"""What means something in a pattern of Redis."""
 LONGEST_BYTES = 256_000
 """A longer answer is not kept: it would push out hundreds of others."""
 
@@ -89,6 +95,22 @@ class AnswerCache:
 
         with suppress(RedisAway):
             await self._redis.ask(write, writes=True)
+
+    async def drop(self, beginning: str) -> None:
+        """Every key that begins like this, here and in Redis; while that is away, its keys run out there."""
+        for key in [key for key in self._near if key.startswith(beginning)]:
+            self._near.pop(key, None)
+        if self._redis is None:
+            return
+        untyped: Any = self._redis.client
+        pattern = _SPECIAL.sub(r"\\\g<0>", self._name(beginning)) + "*"
+        cursor = -1
+        with suppress(RedisAway):
+            while cursor:
+                place = max(cursor, 0)
+                cursor, names = await self._redis.ask(partial(untyped.scan, place, pattern, SCANNED))
+                if names:
+                    await self._redis.ask(partial(untyped.unlink, *names))
 
     def _put(self, key: str, kept: Kept) -> None:
         if _size(kept) <= self._near.maxsize:

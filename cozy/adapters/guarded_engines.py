@@ -65,7 +65,8 @@ class GuardedProfiles:
         await self.lookups.change(user_id, lambda: self.engine.edit(user_id, fact_id, content))
 
     async def forget(self, user_id: UserId, fact_id: str | None = None) -> int:
-        return await self.lookups.change(user_id, lambda: self.engine.forget(user_id, fact_id))
+        forget = self.lookups.forget if fact_id is None else self.lookups.change
+        return await forget(user_id, lambda: self.engine.forget(user_id, fact_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +97,5 @@ class GuardedMemories:
         await self.lookups.change(user_id, lambda: self.engine.edit(user_id, item_id, text))
 
     async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
-        return await self.lookups.change(user_id, lambda: self.engine.forget(user_id, item_id))
+        forget = self.lookups.forget if item_id is None else self.lookups.change
+        return await forget(user_id, lambda: self.engine.forget(user_id, item_id))

@@ -217,6 +217,17 @@ class Lookups(Generic[T]):
             finally:
                 await self._forget_kept(user_id)
 
+    async def forget(self, user_id: UserId, work: Callable[[], Awaitable[R]]) -> R:
+        """Have the engine forget all that it knows of a user. Raises EngineError, StorageError.
+
+        What was kept of it would never be used again; it goes all the same.
+        """
+        done = await self.change(user_id, work)
+        self._last.pop(user_id, None)
+        if self._shelf is not None:
+            await self._shelf.cache.drop(self._of(user_id))
+        return done
+
     async def _forget_kept(self, user_id: UserId) -> None:
         """Raises StorageError: until this is done, another process may give what it kept."""
         if self._shelf is None:
@@ -243,11 +254,15 @@ class Lookups(Generic[T]):
     def _engine(self) -> str:
         return f"{self.guard.kind}/{self.guard.name}"
 
+    def _of(self, user_id: UserId) -> str:
+        """What the keys of a user's answers begin with."""
+        return f"{self._engine}:{user_id.hex}:"
+
     async def _keys(self, shelf: Shelf, asked: Asked[T]) -> Sequence[str]:
         """Of the answer itself, and of whichever will do in its place. Raises StorageError."""
         owner = EVERYBODY if self._shared else asked.user_id
         generation = await shelf.generations.of(owner, self._engine)
-        start = f"{self._engine}:{asked.user_id.hex}:{generation}"
+        start = f"{self._of(asked.user_id)}{generation}"
         keys = [f"{start}:{_digest([FORMAT, shelf.config_version, *asked.parts])}"]
         if asked.kin is not None and self._longest_age(shelf, asked) > 0:
             keys.append(f"{start}:kin:{_digest([FORMAT, shelf.config_version, *asked.kin])}")

@@ -578,6 +578,26 @@ async def test_what_one_process_was_answered_serves_the_others(
         assert 0 < await client.pttl(key) <= 60_000
 
 
+async def test_of_a_user_who_is_forgotten_nothing_is_left_here_or_in_redis(
+    sqlite: Database, tasks: TaskGroup, clock: Clock, redis_url: str, redis_prefix: str
+) -> None:
+    async with redis_at(redis_url, redis_prefix) as (redis, client):
+        here = opened(sqlite, tasks, clock, redis=redis)
+        for user in (ADA, BOB):
+            await here.texts("tea", user)
+        with anyio.fail_after(PATIENCE_S):
+            while len(await client.keys(f"{redis_prefix}:answer:*")) < 2:
+                await anyio.sleep(0.001)
+
+        async def forget() -> int:
+            return 1
+
+        assert await here.lookups.forget(ADA, forget) == 1
+        [left] = await client.keys(f"{redis_prefix}:answer:*")
+        assert BOB.hex in left.decode()
+        assert (await here.ask("tea", BOB)).record.cache == "l1"
+
+
 async def test_nonsense_under_our_keys_is_no_answer(
     sqlite: Database, tasks: TaskGroup, clock: Clock, redis_url: str, redis_prefix: str
 ) -> None:
