@@ -35,7 +35,9 @@ _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 def _compiles(pattern: str) -> str:
     times = prod(max(1, int(count)) for count in re.findall(r"\{\s*(\d+)", pattern))
     if times > MOST_REPEATS:
-        raise PydanticCustomError("pattern", "repeats more than {most} times", {"most": MOST_REPEATS})
+        raise PydanticCustomError(
+            "pattern", "it repeats something more than {most} times", {"most": MOST_REPEATS}
+        )
     try:
         compiled(pattern)
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:
