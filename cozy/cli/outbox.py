@@ -156,6 +156,9 @@ async def _meant(outbox: OutboxAdmin, given: str) -> StoredJob:
     from cozy.errors import Conflict, NotFound
 
     text = given.strip().removesuffix("…")
+    if re.fullmatch(rf"[0-9a-fA-F]{{1,{SHORTEST - 1}}}", text):
+        hint = f"`cozy outbox list` shows 8 characters of it, {SHORTEST} are the fewest"
+        raise Conflict(f"`{text}` is too little of an id", hint=hint)
     if not re.fullmatch(rf"[0-9a-fA-F-]{{{SHORTEST},36}}", text):
         raise NotFound("job", given[:36])
     found = await outbox.find(text)

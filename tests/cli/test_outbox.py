@@ -144,7 +144,7 @@ def test_jobs_are_dropped_when_it_was_asked(project: Path) -> None:
     ("arguments", "told"),
     [
         (["show", "0000"], "no job `0000`"),
-        (["show", "abc"], "no job `abc`"),
+        (["show", "abc"], "`abc` is too little of an id"),
         (["show", "%%%%%"], "no job `%%%%%`"),
         (["show", "x" * 5000], "no job `xxx"),
         (["retry", job(2)], f"job `{job(2)}` is being done"),
