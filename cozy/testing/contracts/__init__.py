@@ -1,7 +1,6 @@
 """What every engine of the personal context holds to, as tests for those who write one.
 
-Subclass the class of your port, give it your engine as a fixture of the port's name, and run pytest with
-anyio's plugin (`anyio_mode = "auto"`):
+Subclass the class of your port, and give it your engine as a fixture of the port's name:
 
     import pytest
     from cozy.testing.contracts import MemoriesContract
@@ -11,6 +10,11 @@ anyio's plugin (`anyio_mode = "auto"`):
         async def memories(self):
             async with open_my_memories() as engine:
                 yield engine
+
+anyio's plugin, which comes with Cozy, runs them; `pyproject.toml` has to say so:
+
+    [tool.pytest.ini_options]
+    anyio_mode = "auto"
 
 The fixture gives an engine that knows nothing of the users that `new_user` makes. What it learns may be put
 in its own words: the tests look for the words that matter. `ScriptedKnowledgeContract` and its sisters are

@@ -7,10 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import pytest
 
 from cozy.ports.knowledge import Passage
 from cozy.ports.memory import Exchange, MemoryItem
 from cozy.turn import Message, TurnId, UserId
+
+# else a test that fails would not tell what it compared
+pytest.register_assert_rewrite(
+    *(f"cozy.testing.contracts.{part}" for part in ("knowledge", "memories", "profiles"))
+)
 
 AT_ONCE = 50
 CHINESE = "用户对花生过敏，住在上海浦东，養了兩隻貓🌸"
