@@ -40,6 +40,12 @@ def blocks(language: str) -> Iterator[Any]:
             yield pytest.param(match[1], id=f"{named(page)}:{line}")
 
 
+def test_both_languages_of_the_readme_lead_to_the_same_pages() -> None:
+    english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
+    links = [re.findall(r"\]\((?!README)([^)]+)\)", text) for text in (english, chinese)]
+    assert links[0] == links[1]
+
+
 @pytest.mark.parametrize("name", sorted(GENERATED))
 def test_the_reference_is_what_the_code_says(name: str) -> None:
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
