@@ -34,11 +34,16 @@ prompt: |
 
 # What this turn brings, placed beside the user's message. Without it a good default is used.
 # context: |
-#   {{% if profile %}}About the user: {{{{ profile }}}}{{% endif %}}
-#   {{% for passage in knowledge %}}- {{{{ passage.text }}}} ({{{{ passage.source }}}})
+#   {{% if summary %}}Earlier: {{{{ summary }}}}
+#   {{% endif %}}{{% if profile %}}About the user: {{{{ profile }}}}
+#   {{% endif %}}{{% for item in memory %}}- {{{{ item.text }}}}
+#   {{% endfor %}}{{% for passage in knowledge %}}- {{{{ passage.text }}}} ({{{{ passage.source }}}})
 #   {{% endfor %}}
 
-pipeline: standard      # draw it with `cozy graph {id}`
+pipeline: standard      # draw it with `cozy graph {id}`; `attentive` asks no engine for small talk
+
+# engines:              # who brings it; nothing said: as cozy.toml says under [context]
+#   memory: embedded    # Cozy's own database, or a name from [engines]
 
 # stages:               # only what differs from the pipeline
 #   knowledge:
@@ -74,11 +79,16 @@ prompt: |
 
 # 这一轮带来的内容，放在用户的消息旁边。不写就用内置的默认模板。
 # context: |
-#   {{% if profile %}}关于这位用户：{{{{ profile }}}}{{% endif %}}
-#   {{% for passage in knowledge %}}- {{{{ passage.text }}}}（{{{{ passage.source }}}}）
+#   {{% if summary %}}之前谈到：{{{{ summary }}}}
+#   {{% endif %}}{{% if profile %}}关于这位用户：{{{{ profile }}}}
+#   {{% endif %}}{{% for item in memory %}}- {{{{ item.text }}}}
+#   {{% endfor %}}{{% for passage in knowledge %}}- {{{{ passage.text }}}}（{{{{ passage.source }}}}）
 #   {{% endfor %}}
 
-pipeline: standard      # 用 `cozy graph {id}` 画出来看看
+pipeline: standard      # 用 `cozy graph {id}` 画出来看看；`attentive` 遇到寒暄不去查任何引擎
+
+# engines:              # 由谁提供；不写就按 cozy.toml 的 [context]
+#   memory: embedded    # Cozy 自己的数据库，或 [engines] 里的名字
 
 # stages:               # 只写和流水线不同的地方
 #   knowledge:

@@ -40,6 +40,15 @@ def test_what_is_commented_out_passes_too(here: Path, language: str) -> None:
     assert [d for d in result.diagnostics if d.severity == "error"] == [], result.text()
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_context_of_ones_own_shows_all_that_is_fetched(here: Path, language: str) -> None:
+    run("mia", "--language", language)
+    file = here / "personalities" / "mia.yaml"
+    before, context, after = re.split(r"(?<=\n)(# context: \|\n(?:#   .*\n)+)", file.read_text("utf-8"))
+    file.write_text(before + re.sub(r"^# ", "", context, flags=re.MULTILINE) + after, encoding="utf-8")
+    assert check_all(load_settings(here, {}), [file]).text() == ""
+
+
 def test_it_answers(here: Path) -> None:
     run("mia")
     done = called("chat", "mia", "--once", "what is 6*7?")
