@@ -134,7 +134,8 @@ async def _redis(settings: Settings, found: Findings) -> None:
         await ping(settings.redis.url)
     except REDIS_ERRORS as error:
         found.warnings.append(
-            f"redis does not answer ({type(error).__name__}): until it does, each process counts for itself"
+            f"redis does not answer ({type(error).__name__}): "
+            "until it does, each process counts and caches for itself"
         )
 
 

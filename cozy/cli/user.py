@@ -212,7 +212,7 @@ def _tell_what_is_left(found: User, erasure: Erasure) -> None:
     if not erasure.waiting:
         click.echo(f"every engine has forgotten `{found.username}`", err=True)
         return
-    click.echo("not erased yet; a running server goes on until it is:", err=True)
+    click.echo("not erased yet; a running `cozy serve` or `cozy chat` goes on until it is:", err=True)
     rows = [("engine", "since", "attempts", "next", "last error")]
     rows += [
         (
