@@ -153,6 +153,21 @@ class FakeMemobase(FakeEngine):
         facts = [body("profile", **fact) for fact in added]
         return Reply(body("flushed", event=str(uuid4()), added=facts))
 
+    def keep(self, uid: str, text: str) -> None:
+        """Have a user, known or new, known for this."""
+        self.users.setdefault(uid, User()).profiles.append(self._learned(text))
+
+    def _learned(self, text: str) -> dict[str, Any]:
+        self._clock += timedelta(milliseconds=1)
+        mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return {
+            "id": str(uuid4()),
+            "content": text,
+            "topic": "interest",
+            "sub_topic": f"said_{mark}",
+            "at": self._clock.isoformat().replace("+00:00", "Z"),
+        }
+
     def _process(self, user: User) -> list[dict[str, Any]]:
         added: list[dict[str, Any]] = []
         for key in user.ids("idle"):
@@ -160,17 +175,7 @@ class FakeMemobase(FakeEngine):
             user.buffer[key] = (blob_id, "done")
             for message in user.blobs.pop(blob_id):
                 if message["role"] == "user":
-                    self._clock += timedelta(milliseconds=1)
-                    mark = hashlib.sha256(message["content"].encode()).hexdigest()[:8]
-                    added.append(
-                        {
-                            "id": str(uuid4()),
-                            "content": message["content"],
-                            "topic": "interest",
-                            "sub_topic": f"said_{mark}",
-                            "at": self._clock.isoformat().replace("+00:00", "Z"),
-                        }
-                    )
+                    added.append(self._learned(message["content"]))
         user.profiles += added
         return added
 

@@ -7,19 +7,19 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
+from uuid import uuid4, uuid5
 
 import pytest
 
 from cozy.adapters.breaker import Breaker, BreakerRules
 from cozy.adapters.guard import Guard
+from cozy.adapters.memobase_profile import NAMESPACE
 from cozy.app import App, open_app
 from cozy.configuration import load_settings
 from cozy.engine.trace import Trace
 from cozy.events import TurnFinished
 from cozy.ports.context import EngineRecord
-from cozy.ports.memory import Exchange
-from cozy.turn import Message, SessionId, Turn, TurnId, UserId
+from cozy.turn import SessionId, Turn, UserId
 from tests.engines.fake_cognee import FakeCognee, fake_cognee
 from tests.engines.fake_mem0 import FakeMem0, FakeMem0Platform, fake_mem0, fake_mem0_platform
 from tests.engines.fake_memobase import FakeMemobase, fake_memobase
@@ -105,17 +105,9 @@ class House:
     async def user(self, *, knows: str = "Ada likes tea") -> UserId:
         """Somebody new, whom profile and memory know by this."""
         user_id = await self.app.store.user(f"user-{uuid4().hex}")
-        exchange = Exchange(
-            turn_id=TurnId(uuid4()),
-            user_id=user_id,
-            session_id=None,
-            personality_id="mia",
-            model="demo/demo",
-            messages=(Message("user", knows), Message("assistant", "I see.")),
-        )
-        await self.app.profiles.learn(exchange)
-        await self.app.memories.learn(exchange)
-        await self.app.context.memories["cloud"].learn(exchange)
+        self.people.keep(str(uuid5(NAMESPACE, str(user_id))), knows)
+        for memory in (self.diary, self.cloud):
+            memory.keep(str(user_id), knows)
         return user_id
 
     async def say(

@@ -42,7 +42,7 @@ CELLS = [
     for victim, fault in product((*PLACES, "hosted"), FAULTS)
     if not (victim == "profile" and fault == "another_user")  # its items do not say whose they are
 ]
-SLOW_S = 1.0
+SLOW_S = 5.0
 """Of an engine that is too slow for a stage in a hurry (100 ms)."""
 
 
