@@ -13,7 +13,14 @@ from uuid import UUID
 import anyio
 from anyio.abc import TaskGroup
 
-from cozy.errors import CozyError, EngineInvalidRequest, InvalidRequest, NotFound, StorageError
+from cozy.errors import (
+    CozyError,
+    EngineCircuitOpen,
+    EngineInvalidRequest,
+    InvalidRequest,
+    NotFound,
+    StorageError,
+)
 from cozy.ports.outbox import Ending, LeasedJob, Outbox
 from cozy.ports.store import Job
 
@@ -180,13 +187,14 @@ class Worker:
             return Ending(lease, "done")
         job, words = lease.job, _words(error)
         fields = {**_log_fields(job), "code": getattr(error, "code", None), "attempts": lease.attempts}
+        was_asked = not isinstance(error, EngineCircuitOpen)
         # what is to be erased is tried for ever
-        is_over = lease.attempts >= self._max_attempts or isinstance(error, HOPELESS)
+        is_over = (was_asked and lease.attempts >= self._max_attempts) or isinstance(error, HOPELESS)
         if is_over and job.kind == "write":
             _log.error("job given up", extra=fields)
             return Ending(lease, "dead", words)
         _log.warning("job failed, will be tried again", extra=fields)
-        return Ending(lease, "failed", words, _pause(lease.attempts, error))
+        return Ending(lease, "failed", words, _pause(lease.attempts, error), counts=was_asked)
 
     async def _put_on_record(self) -> None:
         """Settle what has ended: all of one moment together."""

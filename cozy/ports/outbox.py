@@ -34,6 +34,8 @@ class Ending:
     error: str = ""
     after_s: float = 0.0
     """`failed`: in how many seconds it is due again."""
+    counts: bool = True
+    """`failed`: whether it is an attempt; one at an engine that was not asked is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,13 @@ _HELD = (
 _RETRY = (
     update(outbox)
     .where(*_HELD)
-    .values(state="queued", leased_until=None, due_at=bindparam("due"), last_error=bindparam("error"))
+    .values(
+        state="queued",
+        leased_until=None,
+        due_at=bindparam("due"),
+        last_error=bindparam("error"),
+        attempts=outbox.c.attempts - bindparam("uncounted"),
+    )
 )
 _BURY = (
     update(outbox)
@@ -280,7 +286,8 @@ def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
             connection.execute(_FINISH, {"job": ending.lease.job.id, "now": now})
         case "failed":
             due = now + timedelta(seconds=ending.after_s)
-            connection.execute(_RETRY, {**held, "due": due, "error": ending.error})
+            values = {"due": due, "error": ending.error, "uncounted": 0 if ending.counts else 1}
+            connection.execute(_RETRY, {**held, **values})
         case "dead":
             connection.execute(_BURY, {**held, "now": now, "error": ending.error})
         case "released":

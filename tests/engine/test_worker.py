@@ -15,13 +15,14 @@ from sqlalchemy import select
 from cozy.adapters.sql_store import SqlStore
 from cozy.engine.learning import exchange_of, learning
 from cozy.engine.worker import Handler, Worker, _pause
-from cozy.errors import EngineInvalidRequest, EngineUnavailable, StorageError
+from cozy.errors import EngineCircuitOpen, EngineInvalidRequest, EngineUnavailable, StorageError
 from cozy.ports.context import EngineChoice
 from cozy.ports.memory import Exchange
 from cozy.ports.outbox import Ending, LeasedJob
 from cozy.ports.store import Job, JobKind, TurnRecord
 from cozy.storage.database import Database, open_database
 from cozy.storage.outbox import SqlOutbox
+from cozy.storage.schema import utc_now
 from cozy.storage.tables import outbox
 from cozy.turn import Message, SessionId, TurnId, UserId
 
@@ -174,6 +175,19 @@ async def test_a_job_that_fails_too_often_is_given_up_and_the_next_one_follows(
     assert await installation.worker(fails, max_attempts=1).drain(10) == 0
     rows = await installation.rows()
     assert [(name, state) for name, state, *_ in rows] == [("a", "dead"), ("-", "done")]
+
+
+async def test_a_job_whose_engine_is_left_alone_has_not_been_tried(installation: Installation) -> None:
+    async def left_alone(job: Job) -> None:
+        raise EngineCircuitOpen("memory", 120)
+
+    await installation.queue("a")
+    for _ in range(2):
+        await installation.worker(left_alone, max_attempts=1).drain(10)
+        [(_, state, attempts, error)] = await installation.rows()
+        assert (state, attempts) == ("queued", 0)
+        assert error is not None, "one who waits for it is told"
+        await installation.database.write(lambda c: c.execute(outbox.update().values(due_at=utc_now())))
 
 
 async def test_a_job_that_would_be_refused_again_is_given_up_at_once(installation: Installation) -> None:
