@@ -261,16 +261,7 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
         tokens = TikTokenCounter(EncodingFiles(settings.paths.data), named_encodings(settings))
         models = ModelLoader(providers, tokens)
         library = Library(compile_all(result, settings, tools))
-        worker = Worker(
-            stored.outbox,
-            {
-                **learning(stored.context.memories, stored.context.profiles, default=engines_of(settings)),
-                "summary": summarizing(stored.summaries),
-            },
-            lease_s=settings.workers.lease_s,
-            max_attempts=settings.workers.max_attempts,
-            job_timeout_s=settings.workers.job_timeout_s,
-        )
+        worker = _worker(settings, stored)
         backlog = Backlog(stored.outbox, worker, settings.outbox)
         ports = Ports(
             llm=llm,
@@ -308,6 +299,19 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
                 looking.cancel_scope.cancel()
             worker.leave()
             tasks.cancel_scope.deadline = anyio.current_time() + DRAIN_S
+
+
+def _worker(settings: Settings, stored: Stored) -> Worker:
+    """Who does the jobs that turns leave."""
+    engines, workers = stored.context, settings.workers
+    taught = learning(engines.memories, engines.profiles, default=engines_of(settings))
+    return Worker(
+        stored.outbox,
+        {**taught, "summary": summarizing(stored.summaries)},
+        lease_s=workers.lease_s,
+        max_attempts=workers.max_attempts,
+        job_timeout_s=workers.job_timeout_s,
+    )
 
 
 async def _redis(settings: RedisSettings, stack: AsyncExitStack) -> SharedRedis | None:

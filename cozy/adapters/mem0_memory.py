@@ -124,19 +124,16 @@ class _Memories:
         messages = exchange_messages(exchange)
         if not messages:
             return 0
-        write = await self._writes.begin(exchange)
-        if write.is_done:
-            return 0
         timeout_s = self._http.settings.learn_timeout_s
-        with anyio.move_on_after(timeout_s):
-            new = 0
-            if write.is_new or not await self._has_come(exchange, write):
-                body = self._lesson(exchange.user_id, messages, infer=True)
-                body["metadata"] = {TURN: str(exchange.turn_id)}
-                new = await self._teach(self.wire.add(body, timeout_s), exchange)
-            await self._writes.finish(exchange.turn_id)
-            return new
-        raise EngineTimeout(self._http.name, f"did not take the turn in within {timeout_s:g} s")
+
+        async def send(write: Write) -> int:
+            if not write.is_new and await self._has_come(exchange, write):
+                return 0
+            body = self._lesson(exchange.user_id, messages, infer=True)
+            body["metadata"] = {TURN: str(exchange.turn_id)}
+            return await self._teach(self.wire.add(body, timeout_s), exchange)
+
+        return await self._writes.once(exchange, send, timeout_s)
 
     async def add(self, user_id: UserId, text: str) -> MemoryItem:
         text = required(self._http.name, "the memory", text, LONGEST_FACT)

@@ -20,9 +20,9 @@ from cozy.adapters.engine_values import exchange_messages, list_of, moment, reco
 from cozy.adapters.engine_words import error_of
 from cozy.adapters.extraction import LONGEST_FACT
 from cozy.adapters.sql_engine import required
-from cozy.adapters.sql_engine_writes import SqlEngineWrites
+from cozy.adapters.sql_engine_writes import SqlEngineWrites, Write
 from cozy.adapters.sql_profile import most_telling_first
-from cozy.errors import EngineAuthError, EngineError, EngineTimeout, NotFound
+from cozy.errors import EngineAuthError, EngineError, NotFound
 from cozy.ports.memory import Exchange
 from cozy.ports.profile import ProfileFact
 from cozy.turn import UserId
@@ -81,17 +81,13 @@ class MemobaseProfiles:
         messages = exchange_messages(exchange)
         if not messages:
             return 0
-        write = await self._writes.begin(exchange)
-        if write.is_done:
-            return 0
-        timeout_s = self._http.settings.learn_timeout_s
-        with anyio.move_on_after(timeout_s):
+
+        async def send(write: Write) -> int:
             if write.receipt is None or not await self._has_come(exchange, Buffer.of(write.receipt)):
                 await self._send(exchange, messages)
-            changed = await self._flush(exchange)
-            await self._writes.finish(exchange.turn_id)
-            return changed
-        raise EngineTimeout(self._http.name, f"did not take the turn in within {timeout_s:g} s")
+            return await self._flush(exchange)
+
+        return await self._writes.once(exchange, send, self._http.settings.learn_timeout_s)
 
     async def edit(self, user_id: UserId, fact_id: str, content: str) -> None:
         content = required(self._http.name, "the fact", content, LONGEST_FACT)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import anyio
 from sqlalchemy import Connection, bindparam, select
 
 from cozy.adapters.sql_engine import engine_errors, insert
+from cozy.errors import EngineTimeout
 from cozy.ports.memory import Exchange
 from cozy.storage.context_tables import engine_writes
 from cozy.storage.database import Database
@@ -25,7 +28,6 @@ class Write:
     is_new: bool
     receipt: str | None
     """What the adapter noted of it: it knows by that where the write is."""
-    is_done: bool
 
 
 class SqlEngineWrites:
@@ -35,8 +37,21 @@ class SqlEngineWrites:
         self._database = database
         self._engine = engine
 
-    async def begin(self, exchange: Exchange) -> Write:
-        """Note that the turn is about to be sent; or how far it came before."""
+    async def once(
+        self, exchange: Exchange, send: Callable[[Write], Awaitable[int]], timeout_s: float
+    ) -> int:
+        """What `send` gives for a turn; 0 for one that has been taken in already. Raises EngineTimeout."""
+        write = await self._begin(exchange)
+        if write is None:
+            return 0
+        with anyio.move_on_after(timeout_s):
+            learned = await send(write)
+            await self._set(exchange.turn_id, done_at=utc_now())
+            return learned
+        raise EngineTimeout(self._engine, f"did not take the turn in within {timeout_s:g} s")
+
+    async def _begin(self, exchange: Exchange) -> Write | None:
+        """Note that the turn is about to be sent; or how far it came before, None where it came to its end."""
         row = {
             "turn_id": exchange.turn_id,
             "engine": self._engine,
@@ -44,13 +59,13 @@ class SqlEngineWrites:
             "begun_at": utc_now(),
         }
 
-        def work(connection: Connection) -> Write:
+        def work(connection: Connection) -> Write | None:
             begun = insert(connection, engine_writes).values(row).on_conflict_do_nothing()
             if connection.execute(begun).rowcount:
-                return Write(is_new=True, receipt=None, is_done=False)
+                return Write(is_new=True, receipt=None)
             key = {"turn_id": exchange.turn_id, "engine": self._engine}
             known = connection.execute(_KNOWN, key).one()
-            return Write(is_new=False, receipt=known.receipt, is_done=known.done_at is not None)
+            return None if known.done_at is not None else Write(is_new=False, receipt=known.receipt)
 
         with engine_errors(self._engine):
             return await self._database.write(work)
@@ -58,10 +73,6 @@ class SqlEngineWrites:
     async def note(self, turn_id: TurnId, receipt: str | None) -> None:
         """Keep what the write is known by; None: it has to be sent anew."""
         await self._set(turn_id, receipt=receipt)
-
-    async def finish(self, turn_id: TurnId) -> None:
-        """It has been taken in."""
-        await self._set(turn_id, done_at=utc_now())
 
     async def _set(self, turn_id: TurnId, **values: object) -> None:
         mine = (engine_writes.c.turn_id == turn_id, engine_writes.c.engine == self._engine)

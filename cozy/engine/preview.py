@@ -9,7 +9,8 @@ from typing import Any
 from cozy.engine.graph import Graph, Node
 from cozy.engine.prefixes import PrefixLog
 from cozy.engine.reader import Reader
-from cozy.engine.runtime import TurnRun, turn_variables
+from cozy.engine.runtime import TurnRun
+from cozy.engine.variables import turn_variables
 from cozy.errors import NoAnswer, TurnError
 from cozy.events import Event, StageDegraded, TurnFailed
 from cozy.ports import Ports

@@ -25,6 +25,7 @@ from cozy.engine.reader import Reader
 from cozy.engine.schedule import release, waiting_counts
 from cozy.engine.seat import Seat
 from cozy.engine.trace import Asked, Recording, Trace
+from cozy.engine.variables import HIDDEN_NAMES, turn_variables
 from cozy.errors import CozyError, EngineError, NoAnswer, StageTimeout, StorageError, TurnTimeout
 from cozy.events import (
     Event,
@@ -38,7 +39,6 @@ from cozy.events import (
 from cozy.ports import Ports
 from cozy.ports.llm import ModelCard
 from cozy.stages.offer import offer_of
-from cozy.stages.templates import SECTION_VARIABLES, VARIABLES
 from cozy.stages.values import Generation, Reply
 from cozy.turn import Message, Turn
 from cozy.usage import Usage
@@ -47,22 +47,6 @@ SETTLE_TIMEOUT_S = 5.0
 """How long a stage without a timeout of its own may take to keep a turn: nothing else bounds it."""
 
 _log = logging.getLogger("cozy.turn")
-_HIDDEN_NAMES = frozenset(VARIABLES) - frozenset(SECTION_VARIABLES)
-"""A stage of such an id is not seen in templates: the word is taken."""
-
-
-def turn_variables(graph: Graph, turn: Turn) -> dict[str, Any]:
-    """What templates may name before any stage has run."""
-    return {
-        "personality": graph.persona.about,
-        "tools": graph.tool_list,
-        "language": turn.language or graph.persona.about.language,
-        "channel": turn.channel,
-        "now": turn.received_at.replace(microsecond=0),
-        "message": turn.text,
-        "turn": turn,
-    }
-
 
 Watcher = Callable[[TurnFinished | TurnFailed], object]
 """Told of the last event of a turn, whether or not its reader still listens."""
@@ -275,7 +259,7 @@ class TurnRun:
         self.recording.ends[i] = perf_counter()
         self.recording.outcomes[i] = outcome
         self.values[i] = value
-        if (stage := self.graph.nodes[i].id) not in _HIDDEN_NAMES:
+        if (stage := self.graph.nodes[i].id) not in HIDDEN_NAMES:
             self.variables[stage] = value
 
     # -- the end ---------------------------------------------------------------------------------------
