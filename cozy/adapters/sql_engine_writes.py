@@ -51,7 +51,7 @@ class SqlEngineWrites:
         raise EngineTimeout(self._engine, f"did not take the turn in within {timeout_s:g} s")
 
     async def _begin(self, exchange: Exchange) -> Write | None:
-        """Note that the turn is about to be sent; or how far it came before, None where it came to its end."""
+        """Note that the turn is about to be sent; or how far it came before, None where that was its end."""
         row = {
             "turn_id": exchange.turn_id,
             "engine": self._engine,
