@@ -156,10 +156,12 @@ def test_every_scrape_tells_the_sum_of_all_processes(house: House) -> None:
         kinds = [grown("cozy_tokens_total", model="demo/demo", kind=k) for k in ("prompt", "completion")]
         assert sum(kinds) == sum(cost)
         assert figure(told, "cozy_turns_running") == 0
-        assert figure(told, "cozy_http_requests_in_flight") == 1, "the scrape itself"
+        assert figure(told, "cozy_http_requests_in_flight") >= 1, "the scrape itself"
         assert figure(told, "cozy_connections_open") >= 1
         assert not any(name.endswith("_created") for name, _ in told)
         assert not any("pid" in dict(labels) for _, labels in told)
+    # the scrape before it may be under way in the other process for a moment after it was read
+    until(lambda: figure(figures(house.port), "cozy_http_requests_in_flight") == 1)
 
 
 def test_histograms_stay_histograms(house: House) -> None:
