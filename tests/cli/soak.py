@@ -33,6 +33,9 @@ from tests.cli.serving import Running, running
 from tests.interfaces.http.raw import wire_to
 from tests.upstream import Answer, Hold, Upstream, chunk, sse, upstream
 
+_CONNECTION = "worker_serve.<locals>._server_callback"
+"""The task of one connection; it ends a moment after its socket."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -59,7 +62,8 @@ class Held:
     def under_way(self) -> Mapping[str, int]:
         """What has to be 0 when nobody is there."""
         names = ("clients", "busy", "asking", "turns", "waiting", "in_flight")
-        return {name: getattr(self, name) for name in names}
+        connections = self.tasks.get(_CONNECTION, 0)
+        return {"connections": connections, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(slots=True)
