@@ -43,6 +43,8 @@ class Wrong:
     field: FieldInfo | None
     field_key: str
     said: str
+    of_key: bool
+    """It is the key that is wrong, one that the author has chosen."""
 
     @staticmethod
     def of(model: type[BaseModel], details: ErrorDetails) -> Wrong:
@@ -50,7 +52,9 @@ class Wrong:
         path: KeyPath = ()
         within: type[BaseModel] | None = model
         is_key = False
-        for part in details["loc"]:
+        loc, kind = details["loc"], details["type"]
+        of_key = loc[-1:] == ("[key]",) and kind != "extra_forbidden"
+        for part in loc[:-1] if of_key else loc:
             if field and part in _tags(field):
                 continue
             path = (*path, part)
@@ -61,7 +65,7 @@ class Wrong:
                 owner, field, field_key = within, fields_of(within).get(str(part)), str(part)
                 within = _model_in(field.annotation) if field else None
                 is_key = field is not None and get_origin(field.annotation) is dict
-        return Wrong(details["type"], path, details["input"], owner, field, field_key, details["msg"])
+        return Wrong(kind, path, details["input"], owner, field, field_key, details["msg"], of_key)
 
     @property
     def label(self) -> str:
@@ -115,7 +119,8 @@ def diagnostic(wrong: Wrong, written: KeyPath, locate: Locator, subject: str) ->
         hint = f"{wrong.about}: {known}" if known else wrong.about
         return error("CZ031", f"{wrong.label} is missing, {owner} needs one", place, hint)
     code, message, hint = _worded(wrong)
-    place = locate.value(*written) if wrong.given != "" else locate.key(*written)
+    has_value = wrong.given != "" and not wrong.of_key
+    place = locate.value(*written) if has_value else locate.key(*written)
     return error(code, message, place, hint)
 
 
@@ -143,6 +148,9 @@ def _keys_in(field: FieldInfo) -> Mapping[str, Any]:
 def _worded(wrong: Wrong) -> tuple[str, str, str | None]:
     """Code, message and hint for a value that is not what its field takes."""
     label, given = wrong.label, _shown(wrong.given)
+    if wrong.of_key:
+        why = _said(wrong) if str(wrong.given).strip() else "it needs a name"
+        return "CZ037", f"a key of `{wrong.field_key}` cannot be {given}: {why}", wrong.about
     if str(wrong.given).lower() in {"null", "none", "~"}:
         return "CZ038", f"{label} cannot be {given}", "for no value, leave the key out"
     match wrong.kind:
@@ -178,9 +186,15 @@ def _worded(wrong: Wrong) -> tuple[str, str, str | None]:
         case "string_too_long":
             most = _limit(wrong, "max_length")
             return "CZ037", f"{label} is longer than {most} characters", wrong.about
+        case _ if isinstance(wrong.given, dict):
+            return "CZ037", f"{label}: {_said(wrong)}", wrong.about
         case _:
-            said = wrong.said.removeprefix("Value error, ").removesuffix(".")
-            return "CZ037", f"{label} cannot be {given}: {said[:1].lower() + said[1:]}", wrong.about
+            return "CZ037", f"{label} cannot be {given}: {_said(wrong)}", wrong.about
+
+
+def _said(wrong: Wrong) -> str:
+    said = wrong.said.removeprefix("Value error, ").removesuffix(".")
+    return said[:1].lower() + said[1:]
 
 
 def _shown(value: Any) -> str:

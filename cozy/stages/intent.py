@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import anyio
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from cozy.errors import EngineError, EngineTimeout
 from cozy.ports.llm import LLMRequest
@@ -36,15 +38,40 @@ Labels:
 """
 
 
+Label = Annotated[str, Field(pattern=r"\S")]
+
+
+def _differ(labels: Iterable[str]) -> None:
+    """Raises PydanticCustomError where two do so only in case, which in a model's answer tells nothing."""
+    known: dict[str, str] = {}
+    for label in labels:
+        if (first := known.setdefault(label.casefold(), label)) != label:
+            raise PydanticCustomError(
+                "labels", "`{first}` and `{label}` differ only in case", {"first": first, "label": label}
+            )
+
+
 class IntentSettings(StageSettings):
-    rules: dict[str, IntentRule] = Field(min_length=1)
+    rules: dict[Label, IntentRule] = Field(min_length=1)
     """Label → when a message has it. The first label in order whose rule fits is given, so that what must not
     be missed stands first."""
-    default: str = Field(default="other", min_length=1)
+    default: Label = "other"
     """The label of a message that no rule fits."""
     model: ModelSettings | None = None
     """A small model that chooses among the labels: what differs from the personality's. Where it is late (2 s
     without a `timeout`), fails or says anything but a label, the rules decide."""
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_differ(cls, rules: Mapping[str, IntentRule]) -> Mapping[str, IntentRule]:
+        _differ(rules)
+        return rules
+
+    @field_validator("default")
+    @classmethod
+    def _default_differs(cls, default: str, info: ValidationInfo) -> str:
+        _differ((*info.data.get("rules", ()), default))
+        return default
 
     @property
     def labels(self) -> tuple[str, ...]:

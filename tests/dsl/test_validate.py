@@ -15,6 +15,7 @@ from cozy.dsl.spec import PersonalitySpec, PipelineSpec
 from cozy.dsl.validate import Validated, validate
 from cozy.stages.base import Settings
 from cozy.stages.fetch_context import FetchContextSettings
+from cozy.stages.intent import IntentSettings
 from cozy.stages.llm import LlmSettings
 from cozy.stages.model import ModelSettings
 from cozy.stages.registry import stage_types
@@ -159,6 +160,23 @@ def test_what_a_plugins_own_validator_says_is_passed_on() -> None:
 
 
 # -- going on past what is wrong -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("default", "labels", "said"),
+    [
+        ("other", ("医疗", '""'), "f:6:3: a key of `rules` cannot be ``: it needs a name"),
+        ("other", ("a", '" "'), "f:6:3: a key of `rules` cannot be ``: it needs a name"),
+        ('" "', ("a", "b"), "f:2:10: `default` cannot be ``"),
+        ("other", ("Tea", "tea"), "f:3:1: `rules`: `Tea` and `tea` differ only in case"),
+        ("TEA", ("a", "tea"), "f:2:10: `default` cannot be `TEA`: `tea` and `TEA` differ only in case"),
+    ],
+    ids=["empty", "blank", "blank default", "alike", "like the default"],
+)
+def test_labels_can_be_told_apart(default: str, labels: tuple[str, str], said: str) -> None:
+    rules = "".join(f"  {label}:\n    keywords: x\n" for label in labels)
+    lines = told(IntentSettings, f"type: intent\ndefault: {default}\nrules:\n{rules}")
+    assert [line.partition(" [CZ")[0] for line in lines if "error" in line] == [f"error: {said}"]
 
 
 def test_a_mistyped_key_is_read_as_the_one_that_was_meant() -> None:
