@@ -12,7 +12,7 @@ import cozy
 
 PACKAGE = Path(cozy.__file__).parent
 
-VOCABULARY = {"errors", "turn", "events", "usage", "audio", "settings", "traditional", "writing"}
+VOCABULARY = {"cells", "errors", "turn", "events", "usage", "audio", "settings", "traditional", "writing"}
 MAY_IMPORT = {
     "interfaces": {"interfaces", "engine", "ports"},
     "engine": {"engine", "dsl", "stages", "ports"},

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """The rows as lines, each column as wide as its widest cell on a screen."""
-    from cozy.interfaces.repl.safe import cells, safe
+    from cozy.cells import cells
+    from cozy.interfaces.repl.safe import safe
 
     shown = [[" ".join(safe(cell).split()) for cell in row] for row in rows]
     widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]

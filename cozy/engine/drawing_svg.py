@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from cozy.cells import cells
 from cozy.engine.drawing import Sketch, sketch
 from cozy.engine.drawing_layout import Cell, Layout, layout
-from cozy.engine.drawing_text import box_lines, cells
+from cozy.engine.drawing_text import box_lines
 from cozy.engine.graph import Graph
 
 # pixels

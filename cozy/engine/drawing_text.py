@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from wcwidth import iter_graphemes, wcswidth
+from wcwidth import iter_graphemes
 
+from cozy.cells import cells, clipped
 from cozy.engine.drawing import Box, Sketch, sketch
 from cozy.engine.drawing_layout import Cell, layout
 from cozy.engine.graph import Graph
@@ -45,23 +46,9 @@ def box_lines(box: Box) -> Iterator[str]:
             yield "…"
 
 
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    return max(wcswidth(text), 0)
-
-
 def clip(text: str, width: int) -> str:
-    """The text, its end replaced by an ellipsis where it is wider than `width` cells."""
-    text = "".join(c if c.isprintable() else " " for c in text)
-    if cells(text) <= width:
-        return text
-    kept, room = "", width - 1
-    for grapheme in iter_graphemes(text):
-        room -= cells(grapheme)
-        if room < 0:
-            break
-        kept += grapheme
-    return f"{kept}…"
+    """The text on one line, its end replaced by an ellipsis where it is wider than `width` cells."""
+    return clipped("".join(c if c.isprintable() else " " for c in text), width)
 
 
 # -- boxes and wires -----------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
+from cozy.cells import cells
 from cozy.engine.drawing import as_json, as_mermaid, duration, sketch
 from cozy.engine.drawing_svg import as_svg
-from cozy.engine.drawing_text import NARROWEST, as_text, cells
+from cozy.engine.drawing_text import NARROWEST, as_text
 from cozy.engine.graph import Graph
 from cozy.ports.context import EngineChoice
 from cozy.stages.base import ModelChoice, NodeInfo

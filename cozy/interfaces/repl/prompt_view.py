@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from cozy.cells import cells
 from cozy.engine.preview import Ask, Piece, Preview, PreviewMessage
 from cozy.engine.trace import BudgetReport, Prompt, Trace
 from cozy.interfaces.repl.markdown import Words, breaks
-from cozy.interfaces.repl.safe import cells, one_line, safe
+from cozy.interfaces.repl.safe import one_line, safe
 from cozy.interfaces.repl.views import grid
 from cozy.interfaces.repl.wording import call_text
 from cozy.turn import Message

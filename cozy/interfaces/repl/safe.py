@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wcwidth import iter_graphemes, wcswidth
+from cozy.cells import clipped
 
 # what moves a cursor, changes colours or turns the reading order of a line: models, documents and names may
 # hold it, a terminal must not obey it
@@ -16,20 +16,6 @@ def safe(text: str) -> str:
     return _OBEYED.sub("", text)
 
 
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    return max(wcswidth(text), 0)
-
-
 def one_line(text: str, width: int) -> str:
     """The text on one line of at most `width` cells, an ellipsis at its end where something is left out."""
-    text = " ".join(safe(text).split())
-    if cells(text) <= width:
-        return text
-    kept, room = "", width - 1
-    for grapheme in iter_graphemes(text):
-        room -= cells(grapheme)
-        if room < 0:
-            break
-        kept += grapheme
-    return f"{kept}…"
+    return clipped(" ".join(safe(text).split()), width)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from cozy.cells import cells
 from cozy.engine.trace import StageTrace, Trace
 from cozy.events import Event, TextDelta, ToolCallDelta, ToolFinished, ToolStarted, UsageReported
 from cozy.interfaces.repl.conversation import Said
-from cozy.interfaces.repl.safe import cells, one_line
+from cozy.interfaces.repl.safe import one_line
 from cozy.interfaces.repl.views import grid
 from cozy.interfaces.repl.wording import call_text, degraded_lines, quiet_line, seconds
 

@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
+from cozy.cells import cells
 from cozy.interfaces.repl.markdown import breaks, lines_of, settled
-from cozy.interfaces.repl.safe import cells
 
 EVERYTHING = """\
 # 标题 Title 很长的标题，English mixed, 需要换行的标题才可以

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 from syrupy.assertion import SnapshotAssertion
 
+from cozy.cells import cells
 from cozy.engine.preview import Ask, Piece, Preview, PreviewMessage
 from cozy.interfaces.repl.prompt_view import preview_view, prompt_view
-from cozy.interfaces.repl.safe import cells
 from cozy.stages.values import BudgetReport, Cut, Prompt, PromptSection, SectionBudget
 from cozy.turn import Message, ToolCall
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cozy.interfaces.repl.safe import cells, one_line, safe
+from cozy.cells import cells
+from cozy.interfaces.repl.safe import one_line, safe
 
 
 @pytest.mark.parametrize(

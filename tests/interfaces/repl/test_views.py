@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console, RenderableType
 from syrupy.assertion import SnapshotAssertion
 
-from cozy.interfaces.repl.safe import cells
+from cozy.cells import cells
 from cozy.interfaces.repl.views import grid, memory_table, profile_table
 from cozy.ports.memory import MemoryItem
 from cozy.ports.profile import ProfileFact

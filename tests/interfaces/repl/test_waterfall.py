@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
+from cozy.cells import cells
 from cozy.engine.trace import Asked, Mark, Recording, Trace
 from cozy.events import (
     Event,
@@ -21,7 +22,6 @@ from cozy.events import (
     UsageReported,
 )
 from cozy.interfaces.repl.conversation import Said
-from cozy.interfaces.repl.safe import cells
 from cozy.interfaces.repl.waterfall import bar, trace_view
 from cozy.ports.context import EngineRecord
 from cozy.ports.llm import LLMRequest, ModelCard
