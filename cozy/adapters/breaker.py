@@ -91,10 +91,11 @@ class Breaker:
         return False
 
     def failed(self, ticket: Ticket, *, retry_after_s: float | None = None) -> bool:
-        """Whether this has opened it; an engine that says when to come back opens it at once."""
+        """Whether this has opened it; an engine that says when to come back opens it at once, but for one that
+        says: now."""
         if ticket.era != self._era:
             return False
-        if self._state == "closed" and retry_after_s is None:
+        if self._state == "closed" and not retry_after_s:
             self._bucket()[2] += 1
             self._in_a_row += 1
             good, bad = self._counted()
@@ -113,7 +114,7 @@ class Breaker:
 
     def _open(self, retry_after_s: float | None) -> None:
         rules = self._rules
-        if retry_after_s is not None:
+        if retry_after_s:
             pause_s = min(retry_after_s, rules.longest_s)
         else:
             pause_s = min(rules.open_s * 2.0**self._opened, rules.longest_s) * self._jitter()

@@ -146,6 +146,15 @@ def test_a_probe_that_is_cancelled_lets_the_next_one_try(breaker: Breaker, clock
     assert breaker.enter() is not None
 
 
+def test_a_pause_of_nothing_is_none(breaker: Breaker, clock: Clock) -> None:
+    assert not breaker.failed(ticket(breaker), retry_after_s=0.0)
+    assert breaker.state == "closed"
+    fail(breaker, 2)
+    clock.now += 5
+    breaker.failed(ticket(breaker), retry_after_s=0.0)
+    assert breaker.open_s == 10
+
+
 def test_what_is_cancelled_while_it_is_closed_counts_for_nothing(breaker: Breaker) -> None:
     for _ in range(100):
         breaker.cancelled(ticket(breaker))
