@@ -110,7 +110,7 @@ class _Fitting:
         self._tasks = tasks
         self._generations = SqlGenerations(database)
         kept = settings.context.cache_bytes
-        self._cache = AnswerCache(kept, redis) if kept else None
+        self._cache = AnswerCache(kept, redis if kept else None)
 
     def guard(self, kind: EngineKind, name: str = EMBEDDED, timeout_s: float = TIMEOUT_S) -> Guard:
         context = self.settings.context
@@ -122,12 +122,10 @@ class _Fitting:
         )
         return Guard(kind, name, Breaker(rules), timeout_s=timeout_s)
 
-    def of(self, kind: EngineKind, name: str) -> tuple[Guard, Shelf | None, float]:
+    def of(self, kind: EngineKind, name: str) -> tuple[Guard, Shelf, float]:
         """Of an engine outside: its guard, where its answers are kept, how long it may take to learn."""
         engine, context = self.settings.engines[name], self.settings.context
         guard = self.guard(kind, name, engine.timeout_s)
-        if self._cache is None:
-            return guard, None, engine.learn_timeout_s
         ttl_s = {
             "knowledge": context.knowledge_ttl_s,
             "profile": context.profile_ttl_s,

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from cozy.adapters.sql_erasure import SqlErasures
+from cozy.adapters.sql_generations import SqlGenerations
 from cozy.app import engine_targets
 from cozy.ports.operations import AuditEvent
 from cozy.storage.outbox import SqlOutbox
@@ -71,6 +72,17 @@ async def test_what_was_forgotten_is_in_no_prompt_however_it_was_kept(house: Hou
         for engine in (house.diary, house.people):
             await engine.be(fault)
         assert "Ada likes tea" not in prompt_of((await house.say("tea?", ada)).trace)
+
+
+async def test_a_process_that_keeps_nothing_tells_those_that_do_of_its_changes(
+    tmp_path: Path,
+) -> None:
+    async with house_in(tmp_path, context="cache_bytes = 0") as house:
+        ada = await house.user()
+        for _ in range(2):
+            assert records((await house.say("tea?", ada)).trace)["memory"].cache == ""
+        await house.app.memories.forget(ada)
+        assert await SqlGenerations(house.app.database).of(ada, "memory/diary") == 1
 
 
 async def test_an_erased_user_is_forgotten_at_once_and_by_engines_that_were_away_in_the_end(
