@@ -45,6 +45,11 @@ class AnswerCache:
         self._redis = redis
         self.clock = clock
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is a Redis."""
+        return self._redis is not None
+
     def near(self, key: str) -> Kept | None:
         """What this process keeps."""
         kept = self._near.get(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from time import perf_counter
@@ -159,6 +160,7 @@ class Lookups(Generic[T]):
 
     async def _fly(self, shelf: Shelf, flight: _Flight[T], keys: Sequence[str], asked: Asked[T]) -> None:
         new: Kept | None = None
+        kept_as = keys
         try:
             await shelf.cache.far(keys)
             if (kept := self._fresh(shelf, keys[0])) is not None:
@@ -167,7 +169,9 @@ class Lookups(Generic[T]):
             with self.guard.attempt() as flight.attempt:
                 flight.items = await self.guard.in_time(asked.load)
                 payload = self._codec.dump_json(list(flight.items))
-            new = shelf.cache.keep(keys, payload, max(shelf.ttl_s, asked.stale_s))
+            if not flight.items:
+                kept_as = keys[:1]  # in place of no other answer: there is nothing in it that would do
+            new = shelf.cache.keep(kept_as, payload, max(shelf.ttl_s, asked.stale_s))
         except EngineError as error:
             flight.error = error
         except Exception as error:  # it ends this question; raised, it would end everything beside it
@@ -180,8 +184,14 @@ class Lookups(Generic[T]):
         finally:
             del self._flights[keys[0]]
             flight.done.set()
-        if new is not None:
-            await shelf.cache.share(keys, new)
+        if new is not None and shelf.cache.is_shared:
+            await self._share(shelf, kept_as, asked, new)
+
+    async def _share(self, shelf: Shelf, keys: Sequence[str], asked: Asked[T], new: Kept) -> None:
+        """With the other processes, but for what has become old meanwhile: its user may have been erased."""
+        with suppress(StorageError):
+            if keys[0] in await self._keys(shelf, asked):
+                await shelf.cache.share(keys, new)
 
     # -- writing ---------------------------------------------------------------------------------------
 
