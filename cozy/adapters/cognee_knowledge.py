@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
 from cozy.adapters.engine_http import Ask, EngineHttp, relevance
-from cozy.adapters.engine_values import field_of, moment, records, text_of
+from cozy.adapters.engine_values import field_of, list_of, moment, records, text_of
 from cozy.adapters.sql_engine import required
 from cozy.errors import EngineInvalidRequest, EngineUnavailable, did_you_mean
 from cozy.ports.knowledge import Document, Passage
@@ -70,16 +70,14 @@ class CogneeKnowledge:
             Ask("POST", f"{API}/add", file=(file, content), form=where, timeout_s=limit)
         )
         self._is_completed(told)
-        dataset_id = _id_of(self._http, told, "dataset_id")
-        for old in before.values():
-            if old.name == name and old.id not in _data_ids(told):
-                await self._forget(dataset_id, old.id)
+        dataset_id, ids = _id_of(self._http, told, "dataset_id"), self._data_ids(told)
         body = {"datasetIds": [dataset_id], "runInBackground": False}
         runs = await self._http.value(Ask("POST", f"{API}/cognify", body=body, timeout_s=limit))
-        for run in cast("dict[str, Any]", runs if isinstance(runs, dict) else {}).values():
-            self._is_completed(run)
-        identity = next(iter(_data_ids(told)), "")
-        return Document(identity, dataset, name, 0, len(text), utc_now())
+        self._is_completed(field_of(self._http, runs, dataset_id, dict))
+        for old in before.values():  # last: until the new one can be found, this one can
+            if old.name == name and old.id not in ids:
+                await self._forget(dataset_id, old.id)
+        return Document(ids[0], dataset, name, 0, len(text), utc_now())
 
     async def documents(self, dataset: str | None = None) -> Sequence[Document]:
         if dataset is not None:
@@ -196,6 +194,13 @@ class CogneeKnowledge:
         body = {"datasetId": dataset_id, "dataId": data_id}
         await self._http.value(Ask("POST", f"{API}/forget", body=body))
 
+    def _data_ids(self, run: Any) -> list[str]:
+        """The ids of what was added, of which there are some: whatever is not among them may be forgotten."""
+        infos = list_of(self._http, run, "data_ingestion_info")
+        if not infos:
+            self._http.nonsense("did not say which document it took in")
+        return [_id_of(self._http, info, "data_id") for info in infos]
+
     def _is_completed(self, run: Any) -> None:
         """Raises EngineUnavailable for a run that was not."""
         status = text_of(self._http, run, "status")
@@ -222,14 +227,6 @@ def _id_of(http: EngineHttp, record: Any, name: str) -> str:
     if not _is_id(identity):
         http.nonsense(f"answered without a usable `{name}`")
     return identity.lower()
-
-
-def _data_ids(run: Any) -> list[str]:
-    """The ids of what was added."""
-    parts: Any = cast("dict[str, Any]", run).get("data_ingestion_info")
-    infos = cast("list[Any]", parts) if isinstance(parts, list) else []
-    ids = [cast("dict[str, Any]", info).get("data_id") for info in infos if isinstance(info, dict)]
-    return [data_id for data_id in ids if isinstance(data_id, str)]
 
 
 def _file_name(name: str) -> str:

@@ -14,6 +14,7 @@ from cozy.storage.database import Database, open_database
 from cozy.turn import UserId
 from tests.engines import opened
 from tests.engines.fake_cognee import STRANGERS_SECRET, FakeCognee, fake_cognee
+from tests.engines.fake_cognee import body as fake_body
 
 ADA = UserId(uuid4())
 SEARCH = "POST /api/v1/search"
@@ -137,7 +138,49 @@ async def test_a_document_that_is_not_taken_in_is_told(
 ) -> None:
     cognee.pipelines_fail = True
     with pytest.raises(EngineUnavailable, match="PipelineRunErrored"):
+        await knowledge.add(dataset="plants", name="ferns", text="Ferns want sun")
+    (found,) = await knowledge.search("ferns sun", user_id=ADA, datasets=["plants"], top_k=1)
+    assert found.text == "Ferns want water"
+    cognee.pipelines_fail = False
+    await knowledge.add(dataset="plants", name="ferns", text="Ferns want sun")
+    assert [d.name for d in await knowledge.documents("plants")] == ["ferns"]
+
+
+@pytest.mark.parametrize("said", [b"null", b"[]", b"{}", b'{"x": []}', b'{"x": {"status": "Errored"}}'])
+async def test_a_server_that_does_not_say_that_it_took_a_document_in_has_not(
+    cognee: FakeCognee, knowledge: CogneeKnowledge, said: bytes
+) -> None:
+    cognee.says["/cognify"] = said
+    with pytest.raises(EngineUnavailable):
         await knowledge.add(dataset="plants", name="cacti", text="Cacti want sun")
+
+
+@pytest.mark.parametrize("infos", ["null", "[]", "[null]", '[{"data_id": ""}]'])
+async def test_a_document_stays_where_the_server_does_not_say_which_one_it_took(
+    cognee: FakeCognee, knowledge: CogneeKnowledge, infos: str
+) -> None:
+    plants = cognee.dataset("plants").id
+    told = f'{{"status": "PipelineRunCompleted", "dataset_id": "{plants}", "data_ingestion_info": {infos}}}'
+    cognee.says["/add"] = told.encode()
+    with pytest.raises(EngineUnavailable):
+        await knowledge.add(dataset="plants", name="ferns", text="Ferns want water")
+    assert [d.name for d in await knowledge.documents("plants")] == ["ferns"]
+
+
+async def test_a_document_is_known_again_however_its_id_is_written(
+    cognee: FakeCognee, knowledge: CogneeKnowledge
+) -> None:
+    plants = cognee.dataset("plants")
+    (ferns,) = plants.documents
+    cognee.says["/add"] = fake_body(
+        "added",
+        dataset_id=plants.id.upper(),
+        dataset_name="plants",
+        status="PipelineRunAlreadyCompleted",
+        data_id=ferns.upper(),
+    )
+    added = await knowledge.add(dataset="plants", name="ferns", text="Ferns want water")
+    assert (added.id, list(plants.documents)) == (ferns, [ferns])
 
 
 @pytest.mark.parametrize(("name", "text"), [("x" * 250, "a"), ("蕨" * 100, "a"), ("a", " \n")])

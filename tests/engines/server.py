@@ -107,6 +107,8 @@ class FakeEngine:
     def __init__(self) -> None:
         self.fault: Fault = "well"
         self.slow_s = 0.2
+        self.says: dict[str, bytes] = {}
+        """The end of a path → what is answered there, with 200, whatever was asked."""
         self.requests: list[Request] = []
         self.asked: Counter[str] = Counter()
         """`METHOD /path`, with `{id}` for ids → how often."""
@@ -177,12 +179,15 @@ class FakeEngine:
             return False
         if fault == "huge":
             return await _endless(stream)
-        reply = self._faulty(fault) or self.answer(request)
+        reply = self._faulty(fault) or self._told(request) or self.answer(request)
         head = {"content-type": "application/json", **reply.headers, "content-length": str(len(reply.body))}
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
         body = reply.body[: len(reply.body) // 2] if fault == "cut" else reply.body
         await stream.send(f"HTTP/1.1 {reply.status} Fake\r\n{lines}\r\n".encode() + body)
         return fault != "cut"
+
+    def _told(self, request: Request) -> Reply | None:
+        return next((Reply(b) for end, b in self.says.items() if request.path.endswith(end)), None)
 
     def _faulty(self, fault: Fault) -> Reply | None:
         match fault:
