@@ -20,6 +20,8 @@ from cozy.storage.schema import storable
 MAX_SHOWN_CHARS = 200
 READ_CHARS = 800
 """Of a server's words, before what must not be told is taken out."""
+COMPARED_CHARS = 50_000
+"""Where more was said than this, a server's words are not shown: to look for it all in them takes time."""
 WINDOW = 6
 """So many characters in a row of what was said are taken for a quotation."""
 _ADDRESS = re.compile(r"\w[\w+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\S+@\S+")
@@ -53,6 +55,8 @@ def _said(value: Any, key: str = "") -> Sequence[str]:
 
 def shown(text: str, secrets: Sequence[str], private: Sequence[str]) -> str:
     """A server's words in one short line: without keys, addresses, and what people have said."""
+    if sum(map(len, private)) > COMPARED_CHARS:
+        return ""
     for secret in filter(None, secrets):  # first, so that none is cut and then not known
         text = text.replace(secret, "…")
     line = storable(" ".join(text[:READ_CHARS].split()))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from time import perf_counter
 from uuid import uuid4
 
 import anyio
@@ -272,6 +273,14 @@ async def test_an_answer_that_is_none_is_unavailable(
     error = await failure(script, settings)
     assert type(error) is EngineUnavailable
     assert words in error.message
+
+
+async def test_what_is_said_of_a_whole_book_is_not_told_and_costs_no_time(settings: EngineSettings) -> None:
+    book = Ask("POST", "/x", body={"content": "I hid the gold under the bridge " * 100_000})
+    began = perf_counter()
+    error = await failure(plain({"detail": "the bridge I hid " * 40}, 422), settings, book)
+    assert perf_counter() - began < 3
+    assert error.message == "house: refused the request (422)"
 
 
 async def test_a_host_that_nobody_knows_is_told_without_its_address(settings: EngineSettings) -> None:
