@@ -19,7 +19,7 @@ from anyio import to_thread
 from cozy.adapters.causes import why_unreachable
 from cozy.adapters.engine_words import complaint, error_of, private_texts, shown
 from cozy.adapters.openai_errors import retry_after_s
-from cozy.errors import EngineError, EngineTimeout, EngineUnavailable
+from cozy.errors import EngineError, EngineInitError, EngineTimeout, EngineUnavailable
 from cozy.settings import EngineSettings
 from cozy.storage.schema import storable, to_json
 
@@ -175,6 +175,12 @@ class EngineHttp:
         connect_s = min(CONNECT_S, 0.9 * timeout_s)  # before the whole is over: it tells more
         extra: dict[str, Any] = {}
         headers = dict(credentials)
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise EngineInitError(
+                self.name,
+                "its key cannot be sent: it has a character that no request can carry",
+                hint=f"look for a line break in the variable that `engines.{self.name}` names",
+            )
         if ask.body is not None:
             extra["content"] = to_json(ask.body).encode()
             headers |= JSON_TYPE

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from cozy.adapters import engine_logins
-from cozy.errors import EngineAuthError, EngineError, EngineRateLimited, EngineUnavailable
+from cozy.errors import EngineAuthError, EngineError, EngineInitError, EngineRateLimited, EngineUnavailable
 from cozy.storage.database import Database, open_database
 from cozy.turn import UserId
 from tests.engines import opened
@@ -125,6 +125,18 @@ async def test_a_login_goes_on_though_who_needed_it_has_no_more_time(
         assert scope.cancelled_caught
         await memories.items(ADA)
         assert mem0.asked["POST /auth/login"] == 1
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "a\x00b", "钥匙-key"], ids=["lines", "NUL", "Chinese"])
+async def test_a_key_that_no_request_can_carry_is_told_as_that(
+    mem0: FakeMem0, database: Database, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setitem(opened.ENVIRON, "MEM0_KEY", key)
+    async with opened.mem0(mem0, database) as memories:
+        with pytest.raises(EngineInitError, match="cannot be sent") as caught:
+            await memories.items(ADA)
+    assert "engines.house" in (caught.value.hint or "")
+    assert caught.value.__cause__ is caught.value.__context__ is None, "they would hold the key"
 
 
 async def test_a_login_that_fails_as_no_engine_should_fails_alone(mem0: FakeMem0, database: Database) -> None:
