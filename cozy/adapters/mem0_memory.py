@@ -15,6 +15,7 @@ from cozy.adapters.extraction import LONGEST_FACT
 from cozy.adapters.sql_engine import required
 from cozy.adapters.sql_engine_writes import SqlEngineWrites, Write
 from cozy.errors import (
+    EngineAuthError,
     EngineError,
     EngineInvalidRequest,
     EngineRateLimited,
@@ -262,6 +263,10 @@ class Mem0PlatformMemories(_Memories):
 
     wire = Platform()
 
+    def __init__(self, http: EngineHttp, writes: SqlEngineWrites) -> None:
+        super().__init__(http, writes)
+        http.explain = _explain_hosted
+
     async def _listing(self, user_id: UserId) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for page in range(1, MOST_PAGES + 1):
@@ -323,6 +328,14 @@ def _event(told: Any) -> str | None:
         return str(UUID(event))
     except (TypeError, ValueError, AttributeError):
         return None
+
+
+def _explain_hosted(name: str, answer: Answer, said: str) -> EngineError | None:
+    """413 is a quota there, and nothing of what was sent."""
+    if answer.status == 413:
+        hint = "wait until it is filled again, or raise it"
+        return EngineAuthError(name, "its quota is used up", hint=hint)
+    return _explain(name, answer, said)
 
 
 def _explain(name: str, answer: Answer, said: str) -> EngineError | None:

@@ -15,6 +15,7 @@ from cozy.turn import UserId
 from tests.engines import opened
 from tests.engines.fake_cognee import STRANGERS_SECRET, FakeCognee, fake_cognee
 from tests.engines.fake_cognee import body as fake_body
+from tests.engines.server import Reply
 
 ADA = UserId(uuid4())
 SEARCH = "POST /api/v1/search"
@@ -150,7 +151,7 @@ async def test_a_document_that_is_not_taken_in_is_told(
 async def test_a_server_that_does_not_say_that_it_took_a_document_in_has_not(
     cognee: FakeCognee, knowledge: CogneeKnowledge, said: bytes
 ) -> None:
-    cognee.says["/cognify"] = said
+    cognee.says["/cognify"] = Reply(said)
     with pytest.raises(EngineUnavailable):
         await knowledge.add(dataset="plants", name="cacti", text="Cacti want sun")
 
@@ -161,7 +162,7 @@ async def test_a_document_stays_where_the_server_does_not_say_which_one_it_took(
 ) -> None:
     plants = cognee.dataset("plants").id
     told = f'{{"status": "PipelineRunCompleted", "dataset_id": "{plants}", "data_ingestion_info": {infos}}}'
-    cognee.says["/add"] = told.encode()
+    cognee.says["/add"] = Reply(told.encode())
     with pytest.raises(EngineUnavailable):
         await knowledge.add(dataset="plants", name="ferns", text="Ferns want water")
     assert [d.name for d in await knowledge.documents("plants")] == ["ferns"]
@@ -172,12 +173,14 @@ async def test_a_document_is_known_again_however_its_id_is_written(
 ) -> None:
     plants = cognee.dataset("plants")
     (ferns,) = plants.documents
-    cognee.says["/add"] = fake_body(
-        "added",
-        dataset_id=plants.id.upper(),
-        dataset_name="plants",
-        status="PipelineRunAlreadyCompleted",
-        data_id=ferns.upper(),
+    cognee.says["/add"] = Reply(
+        fake_body(
+            "added",
+            dataset_id=plants.id.upper(),
+            dataset_name="plants",
+            status="PipelineRunAlreadyCompleted",
+            data_id=ferns.upper(),
+        )
     )
     added = await knowledge.add(dataset="plants", name="ferns", text="Ferns want water")
     assert (added.id, list(plants.documents)) == (ferns, [ferns])

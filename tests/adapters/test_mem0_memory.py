@@ -10,6 +10,7 @@ import pytest
 from cozy.adapters.mem0_memory import TURN, Mem0Memories, Mem0PlatformMemories
 from cozy.adapters.sql_store import SqlStore
 from cozy.errors import (
+    EngineAuthError,
     EngineError,
     EngineInvalidRequest,
     EngineRateLimited,
@@ -28,6 +29,7 @@ from tests.engines.fake_mem0 import (
     fake_mem0,
     fake_mem0_platform,
 )
+from tests.engines.server import Reply
 
 Adapter = Mem0Memories | Mem0PlatformMemories
 
@@ -214,6 +216,14 @@ async def test_a_ticket_that_is_no_longer_known_is_looked_for_among_the_memories
         await hosted.learn(told)
     assert await hosted.learn(told) == 0
     assert platform.asked["POST /v3/memories/add/"] == 1
+
+
+async def test_a_quota_that_is_used_up_is_no_fault_of_what_was_sent(
+    platform: FakeMem0Platform, hosted: Adapter, ada: UserId
+) -> None:
+    platform.says["/add/"] = Reply(b'{"detail":"Memory quota exceeded"}', 413)
+    with pytest.raises(EngineAuthError, match="quota"):
+        await hosted.learn(exchange(ada, "I like tea"))
 
 
 async def test_pages_are_read_to_the_last(platform: FakeMem0Platform, hosted: Adapter, ada: UserId) -> None:
