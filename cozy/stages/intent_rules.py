@@ -109,7 +109,9 @@ class Rules:
 def seen(message: str) -> str:
     """The message as rules see it; a character more than `SEEN` where it goes on."""
     text = simplified(folded(message[: 2 * SEEN].translate(_APOSTROPHES)))
-    return " ".join(text.split())[: SEEN + 1]
+    text = " ".join(text.split())[: SEEN + 1]
+    # white space, or signs that go, can leave less of what was looked at than that
+    return text.ljust(SEEN + 1) if message[2 * SEEN :].strip() else text
 
 
 @dataclass(frozen=True, slots=True)

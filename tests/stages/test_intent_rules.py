@@ -167,6 +167,13 @@ def test_of_a_long_message_the_beginning_is_looked_at() -> None:
     assert label("hello " * SEEN, small_talk=SMALL_TALK) is None  # nobody has seen whether that is all
 
 
+def test_what_comes_behind_much_white_space_is_not_overlooked() -> None:
+    said = "hello" + " " * 2 * SEEN + "what helps against a fever?"
+    assert label(said, small_talk=SMALL_TALK) is None
+    assert label(said, short=rule(keywords=("hello",), max_length=10)) is None
+    assert label("hello" + " " * 3 * SEEN, small_talk=SMALL_TALK) == "small_talk"
+
+
 def test_a_huge_message_costs_no_more() -> None:
     began = time.perf_counter()
     label("你好 " * 1_000_000)
