@@ -67,7 +67,7 @@ def engines() -> Iterator[str]:
         yield f"| `{kind.code}` | {inspect.getdoc(kind)} | {'yes' if kind.counts else 'no'} | {again} |"
     yield ""
     yield "A question that is cancelled, because its client left or the turn ended, counts for nothing."
-    yield "A write that is longer than `learn_timeout_s` does not count: it may be slow and reads quick."
+    yield "A write that is late does not count: an engine may be slow to learn and quick to answer."
     yield "An error that none of these fits is a bug: it is in the log, and counts as `ENGINE_UNAVAILABLE`.\n"
     yield "## What a turn has on record\n"
     yield from table_of(EngineRecord)

@@ -79,7 +79,7 @@ class Guard:
         """A call of the engine. Raises EngineCircuitOpen where it is left alone; a bug in it comes out as
         EngineUnavailable, an error of ours as it is.
 
-        `patient`: it may take long, so that it does not count against the engine when it takes longer.
+        `patient`: it may take long, so that its being late does not count against the engine.
         """
         before = self.breaker.state
         ticket = self.breaker.enter()
@@ -96,9 +96,6 @@ class Guard:
                 attempt.cancelled()
             attempt.ended(error)
             raise
-        except anyio.get_cancelled_exc_class():
-            attempt.cancelled()
-            raise
         except CozyError:  # not found, say: it has answered
             attempt.ended(None)
             raise
@@ -106,6 +103,9 @@ class Guard:
             error = self.bug(bug)
             attempt.ended(error)
             raise error from bug
+        except BaseException:  # cancelled
+            attempt.cancelled()
+            raise
         else:
             attempt.ended(None)
 
