@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from cozy.adapters.breaker import Breaker, BreakerRules
 from cozy.adapters.guard import Guard
-from cozy.adapters.guarded_engines import GuardedKnowledge, GuardedMemories, GuardedProfiles
+from cozy.adapters.guarded_engines import GuardedKnowledge, GuardedMemories, GuardedProfiles, searched
 from cozy.adapters.lookups import Asked, Lookups
 from cozy.ports.context import EngineChoice, EngineKind, Found, Question
 from cozy.ports.knowledge import Passage
@@ -62,7 +62,7 @@ class EngineContext:
         ]
 
     async def knowledge(self, question: Question) -> Found[Passage]:
-        guarded, q = self.knowledges[question.engine], question
+        guarded, q = self.knowledges[question.engine], _searched(question)
 
         def load() -> Awaitable[Sequence[Passage]]:
             return guarded.engine.search(q.query, user_id=q.user_id, datasets=q.datasets, top_k=q.top_k)
@@ -79,7 +79,7 @@ class EngineContext:
         return await self._ask(guarded.lookups, q, load, [q.max_tokens])
 
     async def memory(self, question: Question) -> Found[MemoryItem]:
-        guarded, q = self.memories[question.engine], question
+        guarded, q = self.memories[question.engine], _searched(question)
 
         def load() -> Awaitable[Sequence[MemoryItem]]:
             return guarded.engine.search(q.query, user_id=q.user_id, top_k=q.top_k)
@@ -97,6 +97,11 @@ class EngineContext:
         asked = Asked(question.user_id, parts, load, question.stale_s, question.prefetch, kin)
         until = anyio.current_time() + self.timeout_s if question.until is None else question.until
         return await lookups.ask(asked, until=until)
+
+
+def _searched(question: Question) -> Question:
+    """The question with what is searched for in place of a very long text, which is not held on to."""
+    return replace(question, query=searched(question.query))
 
 
 def guard(kind: EngineKind, names: EngineChoice) -> Guard:

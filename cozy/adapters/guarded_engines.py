@@ -12,6 +12,17 @@ from cozy.ports.memory import Exchange, Memories, MemoryItem
 from cozy.ports.profile import ProfileFact, Profiles
 from cozy.turn import UserId
 
+LONGEST_QUERY = 2000
+"""Characters: embedders take some thousand tokens, and fail with more."""
+
+
+def searched(query: str) -> str:
+    """What engines are to search for: of a very long text its beginning and its end."""
+    if len(query) <= LONGEST_QUERY:
+        return query
+    half = LONGEST_QUERY // 2
+    return query[:half] + query[-half:]
+
 
 @dataclass(frozen=True, slots=True)
 class GuardedKnowledge:
@@ -25,7 +36,7 @@ class GuardedKnowledge:
         self, query: str, *, user_id: UserId, datasets: Sequence[str], top_k: int
     ) -> Sequence[Passage]:
         return await self.lookups.call(
-            lambda: self.engine.search(query, user_id=user_id, datasets=datasets, top_k=top_k)
+            lambda: self.engine.search(searched(query), user_id=user_id, datasets=datasets, top_k=top_k)
         )
 
     async def add(self, *, dataset: str, name: str, text: str) -> Document:
@@ -78,7 +89,9 @@ class GuardedMemories:
     learn_timeout_s: float | None = None
 
     async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
-        return await self.lookups.call(lambda: self.engine.search(query, user_id=user_id, top_k=top_k))
+        return await self.lookups.call(
+            lambda: self.engine.search(searched(query), user_id=user_id, top_k=top_k)
+        )
 
     async def learn(self, exchange: Exchange) -> int:
         return await self.lookups.learn(

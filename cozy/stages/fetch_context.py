@@ -127,11 +127,11 @@ class FetchContext:
         return given if isinstance(given, int) else ctx.node.expressions["top_k"].count(ctx.variables, 100)
 
     def _question(self, ctx: StageContext, kind: EngineKind, **asked: Any) -> Question:
+        if kind != "profile":
+            asked |= {"query": ctx.turn.text, "top_k": self._top_k(ctx)}
         return Question(
             user_id=ctx.turn.user_id,
             engine=ctx.persona.engines.of(kind),
-            query=ctx.turn.text,
-            top_k=self._top_k(ctx) if kind != "profile" else 1,
             stale_s=self.settings.stale or 0.0,
             prefetch=self.settings.prefetch,
             until=ctx.own_deadline(ctx.ports.context.timeout_s),

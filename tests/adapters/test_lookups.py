@@ -17,10 +17,12 @@ from redis.asyncio import Redis
 
 from cozy.adapters.answer_cache import AnswerCache
 from cozy.adapters.breaker import Breaker, BreakerRules
-from cozy.adapters.engine_context import ITEMS
+from cozy.adapters.engine_context import ITEMS, EngineContext
 from cozy.adapters.guard import Guard
+from cozy.adapters.guarded_engines import LONGEST_QUERY
 from cozy.adapters.lookups import Asked, Lookups, Shelf
 from cozy.adapters.redis_client import open_redis
+from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.adapters.shared_redis import SharedRedis
 from cozy.adapters.sql_generations import SqlGenerations
 from cozy.errors import (
@@ -33,7 +35,7 @@ from cozy.errors import (
     NotFound,
     StorageError,
 )
-from cozy.ports.context import Found
+from cozy.ports.context import EMBEDDED, Found, Question
 from cozy.ports.memory import MemoryItem
 from cozy.storage.database import Database, open_database
 from cozy.turn import UserId
@@ -263,6 +265,21 @@ async def test_an_answer_that_is_too_long_is_given_and_not_kept(place: Place) ->
     place.engine.answers = ["茶" * 100_000]
     assert (await place.ask()).record.cache == ""
     assert (await place.ask()).record.cache == ""
+
+
+async def test_of_a_very_long_message_its_beginning_and_its_end_are_searched_for() -> None:
+    knowledge, memories = ScriptedKnowledge({}), ScriptedMemories({})
+    context = EngineContext.of(knowledge, ScriptedProfiles({}), memories)
+    question = Question(ADA, query="begin " + "x" * 1_000_000 + " end")
+    await context.knowledge(question)
+    await context.memory(question)
+    await context.knowledges[EMBEDDED].search(question.query, user_id=ADA, datasets=(), top_k=1)
+    await context.memories[EMBEDDED].search(question.query, user_id=ADA, top_k=1)
+    for search in (*knowledge.searches, *memories.searches):
+        assert search.query.startswith("begin ")
+        assert search.query.endswith(" end")
+        assert len(search.query) <= LONGEST_QUERY
+    assert (len(knowledge.searches), len(memories.searches)) == (2, 2)
 
 
 # -- one question for all ------------------------------------------------------------------------------
