@@ -24,7 +24,10 @@ COMPARED_CHARS = 50_000
 """Where more was said than this, a server's words are not shown: to look for it all in them takes time."""
 WINDOW = 6
 """So many characters in a row of what was said are taken for a quotation."""
-_ADDRESS = re.compile(r"\w[\w+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\S+@\S+")
+_ADDRESS = re.compile(
+    r"\w[\w+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\S+@\S+"
+    r"|\[[\da-fA-F:.]+\]:\d+|\b[\w-]+(?:\.[\w-]+)+:\d+|\b[A-Za-z][\w-]*:\d{4,5}\b"
+)
 _KEY = re.compile(r"\b(?:sk|pk|m0|m0sk)[-_][\w-]+|\b(?=[\w-]*\d)[\w-]{20,}")
 """What looks like one, be it not ours: services tell of the keys that they use themselves."""
 _USERS_WORDS = {"content", "query", "text"}

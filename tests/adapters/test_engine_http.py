@@ -201,6 +201,7 @@ async def test_the_time_to_wait_is_read(
     [
         {"detail": f"cannot read 'I hid the gold under the bridge' with {SECRET} at http://10.0.0.7/v1"},
         {"error": {"message": f"hid the gold under the bri, {SECRET}, admin@example.org, 10.0.0.7:80"}},
+        {"detail": "cannot connect to host db.internal:80, qdrant:6333, localhost:8080 or [fe80::1]:443"},
         {"detail": [{"loc": ["body", "text"], "msg": "bad", "input": "I hid the gold under the bridge"}]},
         {"details": {"message": "x" * 1900}},
         {"detail": [[[[[[[[{}]]]]]]]]},
@@ -209,7 +210,7 @@ async def test_the_time_to_wait_is_read(
         r'{"detail": "\u0000\ud800 no"}',
         {"detail": "I hid the gold under the bridge " * 24 + f"I hid the gold under {SECRET}"},
     ],
-    ids=["whole", "in part", "as input", "long", "deep", "a number", "a list", "no text", "cut"],
+    ids=["whole", "in part", "hosts", "as input", "long", "deep", "a number", "a list", "no text", "cut"],
 )
 async def test_what_a_server_says_is_told_without_keys_addresses_and_what_users_said(
     settings: EngineSettings, said: object
@@ -234,7 +235,8 @@ async def test_what_a_server_says_is_told_without_keys_addresses_and_what_users_
     told = str(caught.value)
     assert len(told) < 400
     assert told == storable(told)
-    for word in ("gold", "bridge", SECRET[:8], "10.0.0.7", "example.org"):
+    hosts = ("10.0.0.7", "example.org", "internal", "qdrant", "localhost", "fe80")
+    for word in ("gold", "bridge", SECRET[:8], *hosts):
         assert word not in told
 
 
