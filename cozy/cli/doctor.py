@@ -322,7 +322,7 @@ def _where(provider: str, errors: Collection[str]) -> str:
     """Where the cause of errors is to be looked for."""
     if provider == "embedded":
         return "the database"
-    if {"ENGINE_AUTH"}.issuperset(errors):
+    if {"ENGINE_AUTH", "ENGINE_INIT"}.issuperset(errors):
         return f"the key or the account that `[engines.{provider}]` names"
     return f"its server and `[engines.{provider}]`"
 

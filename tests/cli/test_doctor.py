@@ -367,6 +367,19 @@ def test_many_stages_are_not_all_named() -> None:
     assert "stage `recall` of `p3` (waits 10 ms) and 3 more\n" in words
 
 
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [
+        ("ENGINE_AUTH", "the key or the account that `[engines.mem0]` names"),
+        ("ENGINE_INIT", "the key or the account that `[engines.mem0]` names"),
+        ("ENGINE_UNAVAILABLE", "its server and `[engines.mem0]`"),
+    ],
+)
+def test_where_the_cause_is_to_be_looked_for(code: str, place: str) -> None:
+    [(_, words)] = judged(Appraisal(Use("memory", "mem0", ()), 1, (), {code: 1}, "mem0: no"))
+    assert words.endswith(f"\nhint: look at {place}")
+
+
 def test_an_engine_that_nobody_asks_is_told_of_when_it_fails() -> None:
     found = Appraisal(Use("memory", "mem0", ()), 1, (), {"ENGINE_AUTH": 1}, "mem0: no such key")
     assert engine_row(found)[-2:] == ("–", "no stage asks it")
