@@ -36,6 +36,8 @@ def list_of(http: EngineHttp, value: Any, name: str) -> list[Any]:
 
 def records(http: EngineHttp, value: Any, name: str = "") -> list[dict[str, Any]]:
     """Objects in a list: the list itself, or the one in the field of this name. Raises EngineUnavailable."""
+    if not name and not isinstance(value, list):
+        http.nonsense("answered with no list")
     items = cast("list[Any]", value) if isinstance(value, list) else list_of(http, value, name)
     if not all(isinstance(item, dict) for item in items):
         http.nonsense("answered with a list of things that are no objects")

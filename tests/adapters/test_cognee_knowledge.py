@@ -134,6 +134,15 @@ async def test_passages_of_no_dataset_are_not_used(cognee: FakeCognee, knowledge
         await knowledge.search("water", user_id=ADA, datasets=["plants"], top_k=3)
 
 
+@pytest.mark.parametrize("said", [b"null", b"3", b'"x"', b"{}", b'{"results": []}'])
+async def test_a_list_that_is_none_is_told_as_that(
+    cognee: FakeCognee, knowledge: CogneeKnowledge, said: bytes
+) -> None:
+    cognee.says["/search"] = Reply(said)
+    with pytest.raises(EngineUnavailable, match="answered with no list"):
+        await knowledge.search("water", user_id=ADA, datasets=["plants"], top_k=3)
+
+
 async def test_a_document_that_is_not_taken_in_is_told(
     cognee: FakeCognee, knowledge: CogneeKnowledge
 ) -> None:
