@@ -121,6 +121,14 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest(breaker: Brea
     assert pauses == [5, 10, 20, 40, 60, 60]
 
 
+def test_an_engine_that_is_away_for_days_is_still_tried(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker, 3)
+    for _ in range(1100):  # twice as long so often is more than a float holds
+        clock.now += breaker.open_s
+        fail(breaker)
+    assert breaker.open_s == 60
+
+
 def test_a_success_makes_the_pause_short_again(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += 5

@@ -486,6 +486,35 @@ async def test_a_probe_that_is_cancelled_is_seen_to_be_none(place: Place, clock:
     assert place.breaker.enter() is not None
 
 
+async def test_that_something_is_not_there_is_an_answer(place: Place, clock: Clock) -> None:
+    place.engine.error = EngineUnavailable("mem0", "is away")
+    for query in "abc":
+        await place.ask(query)
+    clock.now += 5
+    place.engine.error = NotFound("memory", "x")
+    with pytest.raises(NotFound):
+        await place.lookups.call(place.engine.search)
+    assert place.breaker.state == "closed"
+
+
+async def test_while_one_tries_the_others_are_told_to_wait_a_moment(place: Place, clock: Clock) -> None:
+    place.engine.error = EngineRateLimited("mem0", "too many", retry_after_s=1)
+    await place.ask()
+    clock.now += 1
+    assert place.breaker.enter() is not None
+    with pytest.raises(EngineCircuitOpen) as caught:
+        await place.lookups.call(place.engine.search)
+    assert (caught.value.retry_after_s or 0) > 0
+
+
+async def test_what_may_not_take_long_counts_when_it_does(place: Place) -> None:
+    quick = Lookups(Guard("memory", "mem0", place.breaker, timeout_s=0.001), ITEMS)
+    for _ in range(3):
+        with pytest.raises(EngineError, match="in time"):
+            await quick.change(ADA, anyio.sleep_forever)
+    assert place.breaker.state == "open"
+
+
 async def test_a_long_write_that_is_too_long_does_not_take_the_reads_with_it(place: Place) -> None:
     async def learn() -> None:
         await anyio.sleep_forever()
@@ -576,6 +605,18 @@ async def test_what_a_write_makes_old_is_fetched_ahead(place: Place) -> None:
     place.engine.error = EngineUnavailable("mem0", "is away")
     other = await place.ask("something else", prefetch=True)
     assert (other.record.cache, other.items[0].text) == ("stale", "likes coffee")
+
+
+async def test_what_a_user_asked_last_is_forgotten_with_the_user(place: Place) -> None:
+    await place.ask(prefetch=True)
+
+    async def nothing() -> int:
+        return 0
+
+    await place.lookups.forget(ADA, nothing)
+    await place.lookups.learn(ADA, nothing)
+    await anyio.wait_all_tasks_blocked()
+    assert place.engine.asked == 1
 
 
 # -- Redis ---------------------------------------------------------------------------------------------
