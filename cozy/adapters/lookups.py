@@ -88,7 +88,7 @@ class Lookups(Generic[T]):
     def __init__(
         self, guard: Guard, codec: TypeAdapter[list[T]], shelf: Shelf | None = None, *, shared: bool = False
     ) -> None:
-        """`codec`: how items are written down. `shared`: what is written to the engine is everybody's, as
+        """`codec`: how items are written down. `shared`: what is written to the engine is EVERYBODY's, as
         documents are."""
         self.guard = guard
         self._codec = codec
@@ -243,7 +243,7 @@ class Lookups(Generic[T]):
         if self._shelf is None:
             return
         with anyio.move_on_after(BUMP_S, shield=True):
-            await self._shelf.generations.bump(EVERYBODY if self._shared else user_id, self._engine)
+            await self._shelf.generations.bump(user_id, self._engine)
             return
         raise StorageError(
             f"the database did not take in within {BUMP_S:g} s that {self._engine} has changed"

@@ -24,7 +24,7 @@ from cozy.adapters.lookups import Asked, Lookups, Shelf
 from cozy.adapters.redis_client import open_redis
 from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.adapters.shared_redis import SharedRedis
-from cozy.adapters.sql_generations import SqlGenerations
+from cozy.adapters.sql_generations import EVERYBODY, SqlGenerations
 from cozy.errors import (
     EngineAuthError,
     EngineCircuitOpen,
@@ -121,6 +121,7 @@ def opened(
     redis: SharedRedis | None = None,
     engine: Engine | None = None,
     version: str = "1",
+    shared: bool = False,
 ) -> Place:
     breaker = Breaker(BreakerRules(failures=3, open_s=5), clock=clock, jitter=lambda: 1.0)
     shelf = Shelf(
@@ -132,7 +133,7 @@ def opened(
         config_version=version,
     )
     guard = Guard("memory", "mem0", breaker, timeout_s=PATIENCE_S)
-    return Place(Lookups(guard, ITEMS, shelf), engine or Engine(), breaker)
+    return Place(Lookups(guard, ITEMS, shelf, shared=shared), engine or Engine(), breaker)
 
 
 @pytest.fixture
@@ -202,6 +203,19 @@ async def test_a_write_makes_what_was_kept_of_the_user_void(place: Place) -> Non
     assert (await place.ask(user=BOB)).record.cache == "l1"
 
 
+async def test_what_is_everybodys_is_old_for_all_when_it_is_changed(
+    sqlite: Database, tasks: TaskGroup, clock: Clock
+) -> None:
+    place = opened(sqlite, tasks, clock, shared=True)
+
+    async def change() -> None: ...
+
+    for user in (ADA, BOB):
+        await place.ask(user=user)
+    await place.lookups.change(EVERYBODY, change)
+    assert [(await place.ask(user=user)).record.cache for user in (ADA, BOB)] == ["", ""]
+
+
 async def test_a_deletion_whose_outcome_nobody_knows_makes_it_void_too(place: Place) -> None:
     async def fail() -> None:
         raise EngineUnavailable("mem0", "was cut off")
@@ -209,6 +223,20 @@ async def test_a_deletion_whose_outcome_nobody_knows_makes_it_void_too(place: Pl
     await place.ask()
     with pytest.raises(EngineUnavailable):
         await place.lookups.change(ADA, fail)
+    assert (await place.ask()).record.cache == ""
+
+
+@pytest.mark.parametrize("call", ["change", "learn"])
+async def test_who_leaves_in_the_middle_of_a_write_makes_it_void_all_the_same(
+    place: Place, call: str
+) -> None:
+    await place.ask()
+    with anyio.CancelScope() as leaving:
+
+        async def write() -> None:
+            leaving.cancel()
+
+        await getattr(place.lookups, call)(ADA, write)
     assert (await place.ask()).record.cache == ""
 
 
@@ -607,6 +635,15 @@ async def test_what_a_write_makes_old_is_fetched_ahead(place: Place) -> None:
     assert (other.record.cache, other.items[0].text) == ("stale", "likes coffee")
 
 
+async def test_what_is_there_already_is_not_fetched_ahead(place: Place) -> None:
+    await place.ask(prefetch=True)
+    shelf, asked = place.lookups._shelf, place.lookups._last[ADA]
+    assert shelf is not None
+    await place.lookups._ask_again(shelf, asked)
+    await anyio.wait_all_tasks_blocked()
+    assert place.engine.asked == 1
+
+
 async def test_what_a_user_asked_last_is_forgotten_with_the_user(place: Place) -> None:
     await place.ask(prefetch=True)
 
@@ -643,6 +680,21 @@ async def test_what_one_process_was_answered_serves_the_others(
         assert other.engine.asked == 0
         [key] = [key async for key in client.scan_iter(f"{redis_prefix}:answer:*", count=1000)]
         assert 0 < await client.pttl(key) <= 60_000
+
+
+async def test_an_older_answer_of_another_process_takes_the_place_of_none(
+    clock: Clock, redis_url: str, redis_prefix: str
+) -> None:
+    async with redis_at(redis_url, redis_prefix) as (redis, _):
+        here, there = AnswerCache(10_000, redis, clock=clock), AnswerCache(10_000, redis, clock=clock)
+        old = there.keep(["a"], b"old", 60)
+        assert old is not None
+        await there.share(["a"], old)
+        clock.now += 1
+        here.keep(["a"], b"new", 60)
+        await here.far(["a"])
+        await there.far(["a"])
+        assert [kept and kept.payload for kept in (here.near("a"), there.near("a"))] == [b"new", b"old"]
 
 
 async def test_of_a_user_who_is_forgotten_nothing_is_left_here_or_in_redis(
@@ -693,9 +745,11 @@ async def test_nonsense_under_our_keys_is_no_answer(
 ) -> None:
     async with redis_at(redis_url, redis_prefix) as (redis, client):
         await opened(sqlite, tasks, clock, redis=redis).ask()
+        with anyio.fail_after(PATIENCE_S):
+            while not (kept := await client.keys(f"{redis_prefix}:answer:*")):
+                await anyio.sleep(0.001)
         for nonsense in (b"", b"\xff", b"1 2\n{]", b"nan\n[]", b'9e99 9e99\n[{"id": 1}]', b"x y\n[]"):
-            async for key in client.scan_iter(f"{redis_prefix}:answer:*", count=1000):
-                await client.set(key, nonsense)
+            await client.set(kept[0], nonsense)
             fresh = opened(sqlite, tasks, clock, redis=redis)
             assert await fresh.texts() == ["likes tea"]
 
