@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    and_,
     bindparam,
     delete,
     exists,
@@ -69,18 +70,23 @@ _ANYTHING = select(
 _expired = select(outbox.c.seq).where(*_EXPIRED).with_for_update(skip_locked=True)
 _GIVE_BACK = update(outbox).where(outbox.c.seq.in_(_expired)).values(state="queued", leased_until=None)
 _FORGET = delete(outbox).where(is_("done"), outbox.c.finished_at < bindparam("before"))
-# a write that was under way when its user was erased, and came back, is not to be tried again
-_overtaken = (
-    select(outbox.c.seq)
-    .join(
-        _erasing,
-        (_erasing.c.user_id == outbox.c.user_id)
-        & (_erasing.c.target == outbox.c.target)
-        & (_erasing.c.seq > outbox.c.seq),
-    )
-    .where(is_kind("erase", _erasing), is_("queued", _erasing), is_kind("write"), is_("queued"))
+# a write that was under way when its user was erased, and comes to nothing, goes with all they said
+_ERASED_SINCE = (
+    is_kind("erase", _erasing),
+    is_("queued", _erasing),
+    _erasing.c.user_id == outbox.c.user_id,
+    _erasing.c.target == outbox.c.target,
+    _erasing.c.seq > outbox.c.seq,
 )
-_OVERTAKEN = delete(outbox).where(outbox.c.seq.in_(_overtaken))
+_OVERTAKEN_ONE = delete(outbox).where(
+    outbox.c.id == bindparam("job"),
+    is_kind("write"),
+    is_("queued") | is_("dead"),
+    exists().where(*_ERASED_SINCE),
+)
+_overtaken = select(outbox.c.seq).join(_erasing, and_(*_ERASED_SINCE)).where(is_kind("write"), is_("queued"))
+# what was chosen may be another's by now: so here, as in `_TRIM`, its state is asked for once more
+_OVERTAKEN = delete(outbox).where(outbox.c.seq.in_(_overtaken), is_("queued"))
 _CHOOSE = (
     select(outbox.c.seq)
     .where(*_READY)
@@ -144,10 +150,11 @@ _PROGRESS = select(outbox.c.id, outbox.c.state, outbox.c.last_error).where(
 _WAITING = (is_("queued"), is_kind("write"))
 _beyond = select(outbox.c.seq).where(*_WAITING).order_by(outbox.c.seq.desc())
 _TRIM = delete(outbox).where(
+    *_WAITING,
     outbox.c.seq.in_(
         # one row at a time from the newest on: what lies beyond those to be kept
         _beyond.limit(bindparam("most")).offset(bindparam("keep"))
-    )
+    ),
 )
 _TRIM_OLD = delete(outbox).where(*_WAITING, outbox.c.created_at < bindparam("before"))
 MOST = 2**62
@@ -292,6 +299,8 @@ def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
             connection.execute(_BURY, {**held, "now": now, "error": ending.error})
         case "released":
             connection.execute(_RELEASE, held)
+    if ending.outcome != "done":
+        connection.execute(_OVERTAKEN_ONE, {"job": ending.lease.job.id})
 
 
 def now_of(connection: Connection) -> datetime:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from cozy.adapters.sql_store import SqlStore
 from cozy.ports.outbox import Ending, JobProgress, LeasedJob, OutboxFigures
@@ -21,6 +21,9 @@ from cozy.turn import TurnId, UserId
 from tests.databases import plan_of
 
 LEASE_S = 60.0
+_WAITED_FOR = text(
+    "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
+)
 
 
 class Desk:
@@ -249,19 +252,60 @@ async def test_writes_that_have_waited_too_long_are_dropped(desk: Desk, ada: Use
     assert set(await desk.outbox.progress([old, young, erase])) == {young, erase}
 
 
-async def test_a_write_that_fails_while_its_user_is_erased_is_not_tried_again(
-    desk: Desk, ada: UserId, ming: UserId
+@pytest.mark.parametrize("outcome", ["failed", "dead", "released"])
+async def test_a_write_that_comes_to_nothing_while_its_user_is_erased_goes_at_once(
+    desk: Desk, ada: UserId, outcome: str
 ) -> None:
     (write,) = await desk.hand_in(ada, "write")
-    (lost,) = await desk.hand_in(ming, "lost")
-    await desk.claim(limit=1)
-    await desk.claim(limit=1, lease_s=0)
-    for user in (ada, ming):
-        await desk.hand_in(user, "erase", kind="erase")
-        await desk.hand_in(user, "after")
-    await desk.settle(write, "failed", error="away")
-    assert await desk.claim() == ["erase", "erase"]
-    assert await desk.outbox.progress([write, lost]) == {}
+    await desk.claim()
+    await desk.hand_in(ada, "erase", kind="erase")
+    (after,) = await desk.hand_in(ada, "after")
+    await desk.settle(write, outcome, error="away", after_s=300)
+    assert set(await desk.outbox.progress([write, after])) == {after}
+    assert await desk.claim() == ["erase"]
+
+
+async def test_a_write_whose_worker_dies_while_its_user_is_erased_is_not_tried_again(
+    desk: Desk, ada: UserId
+) -> None:
+    (lost,) = await desk.hand_in(ada, "lost")
+    await desk.claim(lease_s=0)
+    await desk.hand_in(ada, "erase", kind="erase")
+    assert await desk.claim() == ["erase"]
+    assert await desk.outbox.progress([lost]) == {}
+
+
+@pytest.mark.parametrize("made", ["by age", "by number", "for an erasure"])
+async def test_what_is_taken_in_the_same_moment_is_not_deleted(postgres_url: str, made: str) -> None:
+    async with open_database(postgres_url) as database:
+        desk = Desk(database)
+        ada, taken = await desk.store.user("ada"), anyio.Event()
+        (job,) = await desk.hand_in(ada, "write")
+        if made == "for an erasure":
+            await desk.hand_in(ada, "erase", kind="erase")
+        lease = update(outbox).where(outbox.c.id == job)
+        lease = lease.values(state="leased", leased_until=utc_now() + timedelta(hours=1))
+
+        def take(connection: Connection) -> None:
+            connection.execute(lease)
+            taken.set()
+            while not connection.execute(_WAITED_FOR).scalar_one():
+                connection.execute(select(func.pg_sleep(0.01)))
+
+        async def delete() -> None:
+            await taken.wait()
+            if made == "by age":
+                await desk.outbox.trim(keep=9, older_than_s=0)
+            elif made == "by number":
+                await desk.outbox.trim(keep=0)
+            else:
+                await desk.claim()
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(delete)
+                tasks.start_soon(database.write, take)
+        assert (await desk.outbox.progress([job]))[job].state == "leased"
 
 
 async def test_figures_tell_writes_that_wait_from_all_that_is_open(desk: Desk, ada: UserId) -> None:
