@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import Literal
 from uuid import UUID
@@ -57,7 +57,8 @@ class _UnderWay:
     """A job that is being done, or whose end is not on disk yet."""
 
     lease: LeasedJob
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    scope: anyio.CancelScope
+    """Ends with the lease: then another may do it."""
     ending: Ending | None = None
 
 
@@ -126,9 +127,13 @@ class Worker:
     async def _work(self, tasks: TaskGroup) -> None:
         while True:
             self._woken = anyio.Event()
+            until = anyio.current_time() + self._lease_s
             leased = await self._claim()
             for lease in leased:
-                under_way = self._under_way[lease.job.id] = _UnderWay(lease)
+                if self._is_done(lease.job):
+                    continue
+                under_way = _UnderWay(lease, anyio.CancelScope(deadline=until))
+                self._under_way[lease.job.id] = under_way
                 tasks.start_soon(self._take, under_way)
             if leased or self._woken.is_set():  # what has ended meanwhile may have made others due
                 continue
@@ -136,6 +141,11 @@ class Worker:
                 return
             with anyio.move_on_after(POLL_S):
                 await self._woken.wait()
+
+    def _is_done(self, job: Job) -> bool:
+        """Whether it was done under a lease that ran out while the outbox could not be written."""
+        known = self._under_way.get(job.id)
+        return known is not None and known.ending is not None and known.ending.outcome == "done"
 
     async def _claim(self) -> Sequence[LeasedJob]:
         room = min(self._at_once - self.busy, PER_TARGET)
@@ -154,9 +164,14 @@ class Worker:
             under_way.ending = self._ending(under_way.lease, await self._attempt(under_way.lease))
             self._ended.set()
             return
-        # somebody else has it now, or it is gone: nothing is to be said of it
-        self._under_way.pop(under_way.lease.job.id, None)
+        # somebody else may have it now, or it is gone: nothing is to be said of it
+        self._let_go(under_way)
         self.wake()
+
+    def _let_go(self, under_way: _UnderWay) -> None:
+        key = under_way.lease.job.id
+        if self._under_way.get(key) is under_way:  # and not the same job, taken a second time
+            del self._under_way[key]
 
     async def _attempt(self, lease: LeasedJob) -> Exception | None:
         """What stood against it."""
@@ -201,16 +216,16 @@ class Worker:
         while True:
             await self._ended.wait()
             self._ended = anyio.Event()
-            ended = {key: one.ending for key, one in self._under_way.items() if one.ending is not None}
+            ended = [(one, one.ending) for one in self._under_way.values() if one.ending is not None]
             try:
-                await self._outbox.settle(list(ended.values()))
+                await self._outbox.settle([ending for _, ending in ended])
             except StorageError as error:  # they keep their places: no more is begun than can be settled
                 _log.warning("the outbox cannot be written", extra={"code": error.code})
                 await anyio.sleep(AGAIN_S)
                 self._ended.set()
                 continue
-            for key, ending in ended.items():
-                del self._under_way[key]
+            for one, ending in ended:
+                self._let_go(one)
                 self._tell(ending)
             self.wake()
 
@@ -221,13 +236,16 @@ class Worker:
             held = [one for one in self._under_way.values() if one.ending is None]
             if not held:
                 continue
+            until = anyio.current_time() + self._lease_s
             try:
                 kept = await self._outbox.renew([one.lease for one in held], lease_s=self._lease_s)
             except StorageError as error:
                 _log.warning("the outbox cannot be written", extra={"code": error.code})
                 continue
             for one in held:
-                if one.lease.job.id not in kept and one.ending is None:
+                if one.lease.job.id in kept:
+                    one.scope.deadline = until
+                elif one.ending is None:
                     _log.warning("job was taken away", extra=_log_fields(one.lease.job))
                     one.scope.cancel()
 

@@ -351,7 +351,9 @@ async def test_a_long_job_is_held_on_to_and_done_once(installation: Installation
     assert [row[2] for row in await installation.rows()] == [1]
 
 
-async def test_a_job_that_was_taken_away_is_stopped(installation: Installation) -> None:
+async def test_a_job_that_was_taken_away_is_stopped(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
     began, stopped = anyio.Event(), anyio.Event()
 
     async def hangs(job: Job) -> None:
@@ -362,13 +364,41 @@ async def test_a_job_that_was_taken_away_is_stopped(installation: Installation) 
             stopped.set()
 
     await installation.queue("a")
-    worker = installation.worker(hangs, lease_s=0.1)
+    worker = installation.worker(hangs, lease_s=0.6)
     async with at_work(worker):
         await began.wait()
         await installation.database.write(lambda connection: connection.execute(outbox.delete()))
         await stopped.wait()
         while worker.busy:
             await anyio.sleep(0.01)
+    assert [record.getMessage() for record in caplog.records] == ["job was taken away"]
+
+
+@pytest.mark.parametrize("trouble", ["refuses", "hangs"])
+async def test_a_job_whose_lease_cannot_be_renewed_is_stopped_when_it_runs_out(
+    installation: Installation, trouble: str
+) -> None:
+    """Another process may do it by then, and after it what erases the user."""
+    began, stopped = anyio.Event(), anyio.Event()
+
+    class Away(Troubled):
+        async def renew(self, leases: Sequence[LeasedJob], *, lease_s: float) -> Collection[UUID]:
+            if trouble == "refuses":
+                raise StorageError("the database is away")
+            return await anyio.sleep_forever()
+
+    async def hangs(job: Job) -> None:
+        began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            stopped.set()
+
+    await installation.queue("a")
+    away: Any = Away(SqlOutbox(installation.database), set())
+    async with at_work(Worker(away, {"memory": hangs}, lease_s=0.1, max_attempts=3)):
+        await began.wait()
+        await stopped.wait()
 
 
 async def test_jobs_that_end_together_are_put_on_record_together(installation: Installation) -> None:
@@ -517,6 +547,40 @@ async def test_a_worker_outlives_trouble_of_its_outbox(
             await anyio.sleep(0.01)
     states = {name: state for name, state, *_ in await installation.rows()}
     assert states.get("first", "done") == {"failed": "queued", "dead": "dead"}.get(call, "done")
+
+
+async def test_what_is_done_but_not_on_record_when_its_lease_runs_out_is_not_done_again(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cozy.engine.worker.AGAIN_S", 0.02)
+    did: list[str] = []
+    taken_again = anyio.Event()
+
+    class Away(Troubled):
+        """It cannot be written before the job was taken a second time."""
+
+        async def claim(self, **asked: Any) -> Sequence[LeasedJob]:
+            leased = await super().claim(**asked)
+            if did and leased:
+                taken_again.set()
+            return leased
+
+        async def settle(self, endings: Sequence[Ending]) -> None:
+            if not taken_again.is_set():
+                worker.wake()
+                raise StorageError("the database is away")
+            await super().settle(endings)
+
+    async def does(job: Job) -> None:
+        did.append(job.payload["name"])
+
+    await installation.queue("a")
+    away: Any = Away(SqlOutbox(installation.database), set())
+    worker = Worker(away, {"memory": does}, lease_s=0.1, max_attempts=3)
+    async with at_work(worker):
+        while (await installation.rows())[0][1] != "done":
+            await anyio.sleep(0.01)
+    assert did == ["a"]
 
 
 # -- what the jobs of writeback are ----------------------------------------------------------------------
