@@ -17,6 +17,7 @@ from cozy.errors import (
     CozyError,
     EngineCircuitOpen,
     EngineInvalidRequest,
+    EngineTimeout,
     InvalidRequest,
     NotFound,
     StorageError,
@@ -179,14 +180,15 @@ class Worker:
         try:
             if lease.attempts > self._max_attempts and job.kind == "write":
                 raise EngineInvalidRequest(job.target, "whoever took this job has died of it, each time")
-            with anyio.fail_after(self._job_timeout_s):
+            with anyio.move_on_after(self._job_timeout_s):
                 await self._handler(job.target)(job)
-        except (CozyError, TimeoutError) as error:
+                return None
+            raise EngineTimeout(job.target, f"took longer than {self._job_timeout_s:g} s")
+        except CozyError as error:
             return error
         except Exception as error:
             _log.exception("job failed", extra=_log_fields(job))
             return error
-        return None
 
     def _handler(self, target: str) -> Handler:
         """Raises EngineInvalidRequest."""
@@ -276,7 +278,8 @@ def _pause(attempts: int, error: Exception) -> float:
 
 
 def _words(error: Exception) -> str:
-    said = error.message if isinstance(error, CozyError) else str(error)
+    """What operators are told: of a bug, whose message may hold anything, only what kind it is."""
+    said = error.message if isinstance(error, CozyError) else "a bug; the log says where"
     return f"{type(error).__name__}: {said}"[:LONGEST_ERROR]
 
 
