@@ -156,12 +156,13 @@ async def _meant(outbox: OutboxAdmin, given: str) -> StoredJob:
     from cozy.errors import Conflict, NotFound
 
     text = given.strip().removesuffix("…")
-    if re.fullmatch(rf"[0-9a-fA-F]{{1,{SHORTEST - 1}}}", text):
+    digits = text.replace("-", "")
+    if not re.fullmatch(r"[0-9a-fA-F]{1,32}", digits):
+        raise NotFound("job", given[:36])
+    if len(digits) < SHORTEST:
         hint = f"`cozy outbox list` shows 8 characters of it, {SHORTEST} are the fewest"
         raise Conflict(f"`{text}` is too little of an id", hint=hint)
-    if not re.fullmatch(rf"[0-9a-fA-F-]{{{SHORTEST},36}}", text):
-        raise NotFound("job", given[:36])
-    found = await outbox.find(text)
+    found = await outbox.find(digits)
     if not found:
         raise NotFound("job", given[:36])
     if len(found) > 1:

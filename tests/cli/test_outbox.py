@@ -146,6 +146,8 @@ def test_jobs_are_dropped_when_it_was_asked(project: Path) -> None:
         (["show", "0000"], "no job `0000`"),
         (["show", "abc"], "`abc` is too little of an id"),
         (["show", "%%%%%"], "no job `%%%%%`"),
+        (["show", "--", "----"], "no job `----`"),
+        (["show", "--", "a-b-c-"], "`a-b-c-` is too little of an id"),
         (["show", "x" * 5000], "no job `xxx"),
         (["retry", job(2)], f"job `{job(2)}` is being done"),
         (["retry", job(3)], f"job `{job(3)}` is done"),
