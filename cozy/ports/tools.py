@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cozy.turn import SessionId, TurnId, UserId
+
+_NAME = re.compile(r"[\w./:-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,9 @@ class Toolbox(Protocol):
     async def call(self, name: str, arguments: Mapping[str, Any], caller: ToolCaller) -> ToolResult:
         """Run one tool on arguments that fit its schema."""
         ...
+
+
+def on_record(name: str) -> str:
+    """A tool's name for the audit trail: what cannot be one may be words of a user, and they do not belong
+    there."""
+    return name if _NAME.fullmatch(name) else "…"

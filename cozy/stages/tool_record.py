@@ -9,6 +9,7 @@ import anyio
 
 from cozy.errors import StorageError, ToolError, did_you_mean
 from cozy.ports.operations import AuditEvent
+from cozy.ports.tools import on_record
 from cozy.stages.base import StageContext
 
 _log = logging.getLogger("cozy.turn")
@@ -36,7 +37,12 @@ class NoSuchTool(ToolError):
 def call_event(tool: str, outcome: str, seconds: float, ctx: StageContext) -> AuditEvent:
     """A call that was run or denied; `outcome` is `ok`, `failed`, `broken`, …, or the code of an error."""
     turn, is_denied = ctx.turn, outcome in (ToolDenied.code, NoSuchTool.code, NOT_OFFERED)
-    facts = {"tool": tool, "turn_id": str(turn.id), "outcome": outcome, "ms": round(seconds * 1000, 1)}
+    facts = {
+        "tool": on_record(tool),
+        "turn_id": str(turn.id),
+        "outcome": outcome,
+        "ms": round(seconds * 1000, 1),
+    }
     return AuditEvent(
         "tool.denied" if is_denied else "tool.executed",
         user_id=turn.user_id,

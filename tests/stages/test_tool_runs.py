@@ -219,10 +219,11 @@ async def test_every_call_is_on_record_and_never_what_it_was_called_with() -> No
     trail, mark = Trail(), RequestMark("k", "b", repeated=True)
     here = seat(tools(), Known(booked()), trail=trail, request=mark, request_id="req_1")
     await ran(here, call("clock"), call("book", id_="c2"), call("secret", '{"private": "words"}', "c3"))
-    await ran(here, call("clock", "{", "c4"), call("clok", id_="c5"))
+    await ran(here, call("clock", "{", "c4"), call("clok", id_="c5"), call("private words", id_="c6"))
     assert sorted((e.type, e.payload["tool"], e.payload["outcome"]) for e in trail.events) == [
         ("tool.denied", "clok", "TOOL_UNKNOWN"),
         ("tool.denied", "secret", "TOOL_DENIED"),
+        ("tool.denied", "…", "TOOL_UNKNOWN"),
         ("tool.executed", "book", "not_run_again"),
         ("tool.executed", "clock", "TOOL_FAILED"),
         ("tool.executed", "clock", "ok"),
@@ -238,6 +239,7 @@ async def test_every_call_is_on_record_and_never_what_it_was_called_with() -> No
     assert "words" not in str(trail.events)
     # names that models make up have no end
     assert sorted(here.calls) == [
+        ("", "TOOL_UNKNOWN"),
         ("", "TOOL_UNKNOWN"),
         ("book", "not_run_again"),
         ("clock", "TOOL_FAILED"),

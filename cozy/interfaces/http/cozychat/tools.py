@@ -16,7 +16,7 @@ from cozy.interfaces.http.cozychat.routes import Given, Taken, route
 from cozy.interfaces.http.endpoint import Call
 from cozy.interfaces.http.service import Service
 from cozy.ports.identity import Caller
-from cozy.ports.tools import ToolCaller, ToolSpec
+from cozy.ports.tools import ToolCaller, ToolSpec, on_record
 from cozy.turn import TurnId
 
 _MCP = "mcp/"
@@ -80,7 +80,7 @@ async def execute(call: Call[ToolCall, None]) -> ToolOutcome:
     """Run one tool. A tool that the caller may not use answers as one that does not exist."""
     wanted, caller, service = call.body, call.caller, call.service
     if not any(spec.name == wanted.tool_name for spec in _allowed(service, caller)):
-        await call.note("tool.denied", tool=wanted.tool_name)
+        await call.note("tool.denied", tool=on_record(wanted.tool_name))
         raise ToolError(f"there is no tool `{wanted.tool_name}`")
     asked_by = ToolCaller(caller.user_id, None, TurnId(uuid4()), wanted.personality_id or "")
     began, outcome, seconds = perf_counter(), "interrupted", 0.0

@@ -107,6 +107,7 @@ async def test_what_is_run_is_on_record_without_its_arguments(strict: Served, sq
             {"tool_name": "calculator", "parameters": {"expression": "40404*1"}},
             {"tool_name": "calculator", "parameters": {"expression": "40404/0"}},
             {"tool_name": "unit_convert", "parameters": {"secret": "40404"}},
+            {"tool_name": "my number is 40404"},
         ):
             await ann.post("/v1/tools/execute", json=call)
     user = await strict.user("ann")
@@ -118,6 +119,7 @@ async def test_what_is_run_is_on_record_without_its_arguments(strict: Served, sq
         ("tool.executed", "calculator", "ok"),
         ("tool.executed", "calculator", "TOOL_FAILED"),
         ("tool.denied", "unit_convert", None),
+        ("tool.denied", "…", None),
     ]
     assert all(row.request_id for row in tools)
     assert "40404" not in str(rows)
