@@ -167,6 +167,12 @@ async def test_nothing_that_was_said_is_left_and_nobody_else_loses_anything(hous
             assert SECRET not in repr(rows)
 
 
+def test_a_table_without_a_column_for_the_user_holds_nothing_of_users() -> None:
+    """Whoever adds one decides: `erase` finds the rows of users by `user_id` alone."""
+    others = {table.name for table in model_metadata().sorted_tables} - {table.name for table in OF_USERS}
+    assert others == {"users", "documents", "passages", "signals", "signing_keys"}
+
+
 async def test_the_account_stays_with_nothing_of_the_person(house: House) -> None:
     ada = await house.person("ada")
     await house.erasures.erase(ada, EVENT)
