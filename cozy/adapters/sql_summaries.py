@@ -33,6 +33,8 @@ _LAST = select(messages.c.position, messages.c.role).where(*_ALIVE).order_by(mes
 _FALLEN = (
     select(messages.c.id, messages.c.position, messages.c.role, messages.c.content)
     .where(*_ALIVE, messages.c.position >= bindparam("begin"), messages.c.position < bindparam("end"))
+    # of a turn that called many tools only the words: else it would be all that is ever taken in
+    .where(messages.c.role != "tool", messages.c.content != "")
     .order_by(messages.c.position)
 )
 _STILL_THERE = select(func.count()).where(
@@ -82,7 +84,7 @@ def _fallen(connection: Connection, whose: Mapping[str, Any], keep: int) -> _Fal
     until = int(metadata.get(UNTIL, 0))
     places = {**whose, "begin": until, "end": min(shown)}
     rows = connection.execute(_FALLEN.limit(MOST), places).all()
-    said = [Message(role, content) for _, _, role, content in rows if role != "tool" and content.strip()]
+    said = [Message(role, content) for _, _, role, content in rows if content.strip()]
     if len(rows) < LEAST or not said:
         return None
     return _Fallen(str(metadata.get(TEXT, "")), until, [row[0] for row in rows], said, rows[-1][1] + 1)

@@ -117,6 +117,16 @@ async def test_a_long_backlog_is_taken_in_piece_by_piece(talk: Talk) -> None:
     assert f"fact {MOST // 2}" in await talk.text()
 
 
+async def test_it_gets_past_a_turn_that_called_more_tools_than_are_taken_in_at_once(talk: Talk) -> None:
+    calls = (Message("assistant", ""), Message("tool", "12:00", tool_call_id="c")) * MOST
+    said = (Message("user", "what time is it?"), *calls, Message("assistant", "noon"))
+    user, session = talk.session.user_id, talk.session.id
+    await talk.store.save_turn(TurnRecord(TurnId(uuid4()), user, session, "mia", said, "complete", 0, {}))
+    await talk.say(*texts(6))
+    assert await talk.update()
+    assert "fact 3" in await talk.text()
+
+
 @pytest.mark.parametrize("answer", ["", "  \n", "<think>They spoke"])
 async def test_an_empty_answer_leaves_the_old_summary(database: Database, answer: str) -> None:
     talk = await new_talk(database, "Old.", answer, "New.")
