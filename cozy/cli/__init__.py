@@ -77,7 +77,9 @@ def main() -> None:
         click.echo(str(error), err=True)
         sys.exit(1)
     except CozyError as error:
-        click.echo(f"error: {error}", err=True)
+        from cozy.interfaces.repl.safe import safe
+
+        click.echo(safe(f"error: {error}"), err=True)
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.exit(141)

@@ -138,8 +138,10 @@ def drop(ids: Sequence[str], yes: bool) -> None:
 
     jobs = with_accounts(find)
     if not yes:
+        from cozy.interfaces.repl.safe import safe
+
         named = ", ".join(f"{job.target} of `{job.username}`" for job in jobs)
-        click.confirm(f"drop {len(jobs)} ({named})?", abort=True, err=True)
+        click.confirm(safe(f"drop {len(jobs)} ({named})?"), abort=True, err=True)
 
     async def work(accounts: Accounts) -> int:
         count = await accounts.outbox.drop([job.id for job in jobs])

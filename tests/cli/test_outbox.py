@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
+from cozy.cli import main
 from cozy.storage.schema import utc_now
 from tests.cli.terminal import called
 from tests.cli.test_user import audited
@@ -166,6 +167,22 @@ def test_what_cannot_be_done_is_told_and_nothing_is_done(
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"error: {told}")
     assert states() == before
+
+
+def test_nothing_that_a_terminal_obeys_comes_out_of_a_job(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[2J\x9b2J\u202e"
+    with sqlite3.connect(project / "data" / "cozy.db") as connection:
+        connection.execute("UPDATE outbox SET target = ?, last_error = ?", [f"memory/{hostile}", hostile])
+    connection.close()
+    for arguments in (["list"], ["show", job(0)], ["drop", job(0)]):
+        done = called("outbox", *arguments, says="n\n")
+        assert not {"\x9b", "\u202e"} & {*done.out, *done.err}
+    monkeypatch.setattr("sys.argv", ["cozy", "outbox", "show", f"0000{hostile}"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "error: no job `0000[2J2J`\n"
 
 
 def test_a_beginning_that_several_ids_have_is_told(project: Path) -> None:
