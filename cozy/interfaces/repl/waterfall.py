@@ -19,6 +19,16 @@ NOTES = 40
 """Columns for what is beside a bar, where there are as many."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
+_FACTS = {
+    "label": "{label} by {by}",
+    "patterns": "patterns: {patterns}",
+    "attempts": "{attempts} attempts",
+    "too_small": "too small for the prompt: {too_small}",
+    "fallback": "fell back: {fallback}",
+    "fallback_text": "said its fallback text: {fallback_text}",
+}
+"""What stages put on record, and how it is told."""
+
 
 def trace_view(said: Said, width: int) -> RenderableType:
     """The stages over time, the stretches that add up, engines, tools, prompt reuse, cost."""
@@ -79,10 +89,10 @@ def _notes(stage: StageTrace) -> str:
     notes = [] if stage.outcome == "done" else [stage.outcome]
     notes += [f"{name.replace('_', ' ')} {seconds(took)}" for name, took in stage.parts.items()]
     facts = stage.facts
-    if "attempts" in facts:
-        notes.append(f"{facts['attempts']} attempts")
-    if "fallback" in facts:
-        notes.append(f"fell back: {facts['fallback']}")
+    if "dropped" in facts:
+        jobs = "1 job" if facts["dropped"] == 1 else f"{facts['dropped']} jobs"
+        notes.append(f"{jobs} dropped: the outbox is full")
+    notes += [words.format_map(facts) for name, words in _FACTS.items() if name in facts]
     return " · ".join(notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,10 @@ GRAPH = graph_of(
 USAGE = Usage(400, 60, cached_tokens=320, reasoning_tokens=20)
 
 
-def said(price: float | None = None) -> Said:
+NOTES: dict[int, dict[str, Any]] = {2: {"attempts": 2}, 4: {"fallback": "openai/gpt-4.1-mini: away"}}
+
+
+def said(price: float | None = None, notes: dict[int, dict[str, Any]] = NOTES) -> Said:
     """A turn of two seconds, told as the runtime writes it down."""
     request = LLMRequest("demo/demo", (Message("system", "x" * 320), Message("user", "y" * 80)))
     recording = Recording(
@@ -56,7 +60,7 @@ def said(price: float | None = None) -> Said:
             Mark(4, "upstream", 11.2, 11.5),
             Mark(5, "tools", 11.5, 11.6),
         ],
-        notes={2: {"attempts": 2}, 4: {"fallback": "openai/gpt-4.1-mini: away"}},
+        notes=notes,
         requests=[Asked(4, request, USAGE)],
         engine_records=[
             (1, EngineRecord("knowledge", "文档库", "ENGINE_TIMEOUT", 0.499, reason="文档库: 没有及时回答")),
@@ -105,6 +109,28 @@ def test_a_trace_shows_where_time_and_tokens_went(width: int, snapshot: Snapshot
 
 def test_a_cost_that_is_not_known_is_not_made_up() -> None:
     assert "cost" not in seen(said(), 100)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        pytest.param({"label": "急症", "by": "rules"}, "急症 by rules", id="the label of an intent"),
+        pytest.param(
+            {"label": "other", "by": "default", "patterns": "ran out of time"},
+            "other by default · patterns: ran out of time",
+            id="a pattern that ran away",
+        ),
+        pytest.param({"dropped": 2}, "2 jobs dropped: the outbox is full", id="an outbox that is full"),
+        pytest.param({"dropped": 1}, "1 job dropped: the outbox is full", id="one job"),
+        pytest.param(
+            {"fallback_text": "demo: away"}, "said its fallback text: demo: away", id="no model's words"
+        ),
+        pytest.param({"too_small": "a/b"}, "too small for the prompt: a/b", id="a model that is too small"),
+    ],
+)
+def test_what_a_stage_has_on_record_stands_beside_it(facts: dict[str, Any], told: str) -> None:
+    line = next(line for line in seen(said(notes={2: facts}), 200).splitlines() if "memory" in line)
+    assert line.endswith(told)
 
 
 def test_what_the_turn_had_to_wait_for_is_marked() -> None:
