@@ -105,6 +105,12 @@ def world_of(settings: Settings) -> World:
             kind: frozenset(name for name, engine in settings.engines.items() if BRINGS[engine.kind] == kind)
             for kind in ("knowledge", "profile", "memory")
         },
+        knowledge=settings.context.knowledge,
+        engine_datasets={
+            name: frozenset(engine.datasets)
+            for name, engine in settings.engines.items()
+            if BRINGS[engine.kind] == "knowledge"
+        },
         shipped=(shipped("personalities"), shipped("pipelines")),
     )
 

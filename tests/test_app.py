@@ -97,6 +97,14 @@ def test_an_engine_that_is_not_configured_is_refused_before_anything_starts(tmp_
     ]
 
 
+def test_a_dataset_that_no_engine_is_asked_about_is_told_before_anything_starts(tmp_path: Path) -> None:
+    write(tmp_path, "cozy.toml", '[engines.wiki]\nkind = "cognee"\ndatasets = ["plants"]\n')
+    stage = "stages:\n  knowledge:\n    datasets: palnts\n"
+    write(tmp_path, "personalities/mia.yaml", MIA + "engines:\n  knowledge: wiki\n" + stage)
+    found = check_all(load_settings(tmp_path, {})).diagnostics
+    assert [(d.code, d.hint) for d in found] == [("CZ117", "did you mean `plants`?")]
+
+
 async def test_a_reload_loads_the_models_that_have_come_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

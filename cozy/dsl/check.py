@@ -129,7 +129,7 @@ def _check_personality(
     found += not_brought(texts, resolved)
     found += not_shown(texts, resolved)
     found += _tools_without_loop(spec, document, resolved)
-    for problem in _stage_problems(wiring, spec.model.name or permissions.AUTO, world):
+    for problem in _stage_problems(wiring, spec, world):
         found.append(_by_way_of(loaded, problem))
     if not _is_sound(loaded, project) or any(d.severity == "error" for d in found):
         return None, found
@@ -137,8 +137,8 @@ def _check_personality(
     return CheckedPersonality(spec, document.name, pipeline_name, resolved.timeout_s, wiring.stages), found
 
 
-def _stage_problems(wiring: Wiring, model: str | None, world: World) -> Iterator[Diagnostic]:
-    """What is wrong with the stages; `model` is the one that their personality names."""
+def _stage_problems(wiring: Wiring, spec: PersonalitySpec | None, world: World) -> Iterator[Diagnostic]:
+    """What is wrong with the stages of a personality, or of a pipeline by itself."""
     resolved = wiring.resolved
     yield from resolved.diagnostics
     yield from wiring.diagnostics
@@ -146,7 +146,7 @@ def _stage_problems(wiring: Wiring, model: str | None, world: World) -> Iterator
     for entry in resolved.entries:
         for text in entry.texts:
             yield from islice(wrong_names(text, scope_of(text, resolved, entry.id)), MOST_NAMES)
-        yield from permissions.of_stage(entry, model, world)
+        yield from permissions.of_stage(entry, spec, world)
 
 
 def _by_way_of(loaded: Loaded[PersonalitySpec], problem: Diagnostic) -> Diagnostic:

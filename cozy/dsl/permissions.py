@@ -45,8 +45,10 @@ def of_personality(spec: PersonalitySpec, document: Document, world: World) -> I
         yield from _tool(tool, spec.tools[:i], world)
 
 
-def of_stage(entry: Entry, model: str | None, world: World) -> Iterator[Diagnostic]:
-    """What a stage asks for; `model` is what the personality names, None where there is none."""
+def of_stage(entry: Entry, spec: PersonalitySpec | None, world: World) -> Iterator[Diagnostic]:
+    """What a stage asks for; `spec` is the personality that has it, None where a pipeline stands alone."""
+    model = spec and (spec.model.name or AUTO)
+    knowledge = spec and (spec.engines.knowledge or world.knowledge)
     settings = entry.settings
     if isinstance(settings, LlmSettings):
         own = _items(settings.fallbacks, entry.at, ("fallbacks",))
@@ -59,14 +61,26 @@ def of_stage(entry: Entry, model: str | None, world: World) -> Iterator[Diagnost
         fallbacks = _items(settings.model.fallbacks, entry.at, ("model", "fallbacks"))
         yield from _models(settings.model.name or model, _first(settings.model, entry.at), fallbacks, world)
         yield from _window(settings.model, entry.at)
-    elif isinstance(settings, FetchContextSettings) and world.datasets is not None:
+    elif isinstance(settings, FetchContextSettings):
         for dataset in _items(settings.datasets, entry.at, ("datasets",)):
-            if dataset.name not in world.datasets:
-                hint = (
-                    did_you_mean(dataset.name, world.datasets)
-                    or "add it: `cozy knowledge add PATH --dataset NAME`"
-                )
-                yield warning("CZ098", f"there is no dataset `{dataset.name}` yet", dataset.place, hint)
+            yield from _dataset(dataset, knowledge, world)
+
+
+def _dataset(dataset: Named, engine: str | None, world: World) -> Iterator[Diagnostic]:
+    """A dataset that is not there, or that the engine is not to be asked about; `engine` is None where a
+    pipeline is looked at by itself."""
+    if engine is not None and (searched := world.engine_datasets.get(engine)) is not None:
+        if dataset.name not in searched:
+            message = f"the engine `{engine}` does not search the dataset `{dataset.name}`"
+            hint = did_you_mean(dataset.name, searched) or ""
+            if not hint.endswith("?"):
+                hint += f"; others are named in `cozy.toml`, as `datasets` of `[engines.{engine}]`"
+            yield warning("CZ117", message, dataset.place, hint)
+    elif world.datasets is not None and dataset.name not in world.datasets:
+        hint = (
+            did_you_mean(dataset.name, world.datasets) or "add it: `cozy knowledge add PATH --dataset NAME`"
+        )
+        yield warning("CZ098", f"there is no dataset `{dataset.name}` yet", dataset.place, hint)
 
 
 # -- models --------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cozy.stages.base import EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +30,9 @@ class World:
     engines: Mapping[str, frozenset[str]] | None = None
     """Names of the engines that are configured, by what they bring: `knowledge`, `profile`, `memory`; None:
     not known, so nothing is said of them."""
+    knowledge: str = EMBEDDED
+    """The engine that serves personalities which name none."""
+    engine_datasets: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """The datasets that may be searched, of each engine that is held to some."""
     shipped: tuple[Path, ...] = ()
     """Folders of what comes with Cozy: a personality there that asks for what is not allowed is left out."""

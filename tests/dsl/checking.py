@@ -19,6 +19,7 @@ WORLD = World(
     allowed_tools=("calculator", "current_time", "unit_convert", "mcp/weather/*"),
     tool_servers=frozenset({"weather", "files"}),
     datasets=frozenset({"health", "recipes"}),
+    engine_datasets={"wiki": frozenset({"plants"})},
     engines={"knowledge": frozenset({"wiki"}), "memory": frozenset({"mem0"})},
 )
 

@@ -226,3 +226,23 @@ def test_an_engine_must_be_there_and_bring_what_it_is_named_for(
 
 def test_where_engines_are_not_known_nothing_is_said_of_them(tmp_path: Path) -> None:
     assert said(tmp_path, "engines:\n  memory: anything\n", OPEN) == []
+
+
+@pytest.mark.parametrize(
+    ("default", "lines", "expected"),
+    [
+        ("embedded", "engines:\n  knowledge: wiki\n", ["CZ117"]),
+        ("wiki", "", ["CZ117"]),
+        ("wiki", "engines:\n  knowledge: embedded\n", []),
+        ("embedded", "", []),
+        ("embedded", "engines:\n  knowledge: wikki\n", ["CZ110"]),
+    ],
+    ids=["named", "by default", "another engine", "another by default", "an engine that is not there"],
+)
+def test_a_dataset_is_among_those_that_its_engine_searches(
+    default: str, lines: str, expected: list[str], tmp_path: Path
+) -> None:
+    searched = {"wiki": frozenset({"plants"})}
+    world = replace(ENGINES, datasets=None, knowledge=default, engine_datasets=searched)
+    stage = "stages:\n  knowledge:\n    datasets:\n      - plants\n      - 草药\n"
+    assert said(tmp_path, lines + stage, world) == expected
