@@ -108,6 +108,10 @@ def _unknown(text: Text, reference: Reference, scope: Scope) -> Diagnostic:
         message = f"`{text.name}`: `{name}` is known in a personality's `prompt` and `context` only"
         hint = f"name a stage that fetches it: `type: fetch_context` with `source: {name}`"
         return error("CZ085", message, place, hint)
+    compared = (scope.values(other) or () for other in text.compiled.references)
+    if any(name in values for values in compared):
+        hint = f'a text stands in quotes: `"{name}"`'
+        return error("CZ083", f"`{text.name}`: there is no variable `{name}`", place, hint)
     hint = scope.hint(name)
     if name in VARIABLES:
         return error("CZ083", f"`{text.name}`: there is no `{name}` yet: nobody has spoken", place, hint)

@@ -282,6 +282,8 @@ def _duration(wrong: Wrong) -> str:
     text = str(wrong.given).strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return f"did you mean `{text}s`, or `{text}ms`?"
+    if hours := re.fullmatch(r"([0-9]+)\s*(h|hours?|小时)", text):
+        return f"did you mean `{int(hours[1]) * 60}m`?"
     return "such as `500ms`, `2s` or `1m`"
 
 

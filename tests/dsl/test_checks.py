@@ -191,6 +191,24 @@ def test_speakers_that_share_the_labels_of_an_intent_answer_every_turn(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("when", "hint"),
+    [
+        ("turn.channel == voice", 'a text stands in quotes: `"voice"`'),
+        ("intent.label == recall", 'a text stands in quotes: `"recall"`'),
+        ("intent.label == 急症", None),
+        ("recall", None),
+    ],
+)
+def test_a_text_without_quotes_is_told_of_where_it_is_one_that_fits(
+    when: str, hint: str | None, tmp_path: Path
+) -> None:
+    lines = f"pipeline: attentive\nstages:\n  knowledge:\n    when: {when}\n"
+    [found] = check_mia(tmp_path, lines).diagnostics
+    assert found.code == "CZ083"
+    assert found.hint == hint or (hint is None and "quotes" not in (found.hint or ""))
+
+
+@pytest.mark.parametrize(
     "top_k",
     [
         '3 if intent.label == "recal" else 8',
