@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from cozy.dsl.diagnostics import Diagnostic, Related, error, warning
 from cozy.dsl.kinds import ANYTHING, VARIABLE_KINDS, Kind, context_part, intent_of, kind, member, values_of
@@ -75,7 +76,10 @@ def value_kind(entry: Entry) -> Kind:
     if entry.info is None:
         return ANYTHING
     if isinstance(entry.settings, IntentSettings):
-        return intent_of(entry.settings.labels)
+        rules = entry.at.written(("rules",))
+        # a label whose rule is broken is meant all the same
+        broken = cast("dict[str, Any]", rules) if isinstance(rules, dict) else ()
+        return intent_of({*entry.settings.labels, *broken})
     section = brings(entry)
     return context_part(section) if section else kind(entry.info.gives)
 

@@ -191,6 +191,20 @@ def test_speakers_that_share_the_labels_of_an_intent_answer_every_turn(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("        small_talk: 你好\n", "CZ032"),
+        ("        small_talk:\n          patterns:\n            - 你(好\n", "CZ112"),
+        ("        hungry:\n          keyword: 饿\n", "CZ030"),
+    ],
+)
+def test_a_rule_that_is_broken_is_told_of_alone(rule: str, code: str, tmp_path: Path) -> None:
+    lines = f"pipeline: attentive\nstages:\n  intent:\n    rules:\n{rule}"
+    lines += '  memory:\n    when: intent.label == "hungry"\n' if "hungry" in rule else ""
+    assert said(tmp_path, lines) == [code]
+
+
+@pytest.mark.parametrize(
     ("when", "hint"),
     [
         ("turn.channel == voice", 'a text stands in quotes: `"voice"`'),
