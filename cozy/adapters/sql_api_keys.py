@@ -14,18 +14,17 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from cozy.adapters.sql_users import COLUMNS, Account, account
 from cozy.errors import NotFound
-from cozy.ports.identity import ApiKey, Scope
+from cozy.ports.identity import KEY_PREFIX, ApiKey, Scope
 from cozy.storage.schema import utc_now
 from cozy.storage.tables import api_keys, users
 from cozy.turn import UserId
 
-PREFIX = "cozy_"
-SHOWN = len(PREFIX) + 7
+SHOWN = len(KEY_PREFIX) + 7
 """Characters that are kept as they are, for a person to tell keys apart."""
 TOUCH = timedelta(minutes=1)
 """How exactly it is known when a key was last used."""
 
-_SHAPE = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
+_SHAPE = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")
 _COLUMNS = (
     api_keys.c.id,
     api_keys.c.user_id,
@@ -71,7 +70,7 @@ _TOUCH = (
 
 def is_key(credential: str) -> bool:
     """Whether it looks like one; anything else is taken for a token."""
-    return credential.startswith(PREFIX)
+    return credential.startswith(KEY_PREFIX)
 
 
 def found_key(connection: Connection, words: str) -> tuple[ApiKey, Account] | None:
@@ -90,7 +89,7 @@ def add_key(
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """The key, and its words, which nobody can find out afterwards."""
-    words = PREFIX + secrets.token_urlsafe(32)
+    words = KEY_PREFIX + secrets.token_urlsafe(32)
     key = ApiKey(
         id=uuid4(),
         user_id=user_id,

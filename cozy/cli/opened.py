@@ -29,9 +29,12 @@ user_option = click.option(
 def with_app(work: Callable[[App], Awaitable[T]]) -> T:
     """Do something with the running installation. Raises CozyError."""
     from cozy.app import open_app
-    from cozy.configuration import load_settings
+    from cozy.configuration import load
 
-    return _within(open_app(load_settings()), work)
+    loaded = load()
+    for words in loaded.warnings:
+        click.echo(f"warning: {words}", err=True)
+    return _within(open_app(loaded.settings), work)
 
 
 def with_storage(work: Callable[[Stored], Awaitable[T]]) -> T:

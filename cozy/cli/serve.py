@@ -132,7 +132,7 @@ def first_words(user: User, key: str, address: str) -> str:
     return (
         f"\n    This installation has no admin yet, so here is one: `{user.username}`, with this key:\n\n"
         f"        {key}\n\n"
-        "    It is shown this once. To use it, with OpenAI's clients too:\n\n"
+        "    It is shown this once. To use it where clients run, OpenAI's too:\n\n"
         f"        export OPENAI_BASE_URL={address}/v1\n"
         f"        export OPENAI_API_KEY={key}\n\n"
         "    `cozy key create` makes others, `cozy key revoke` ends one.\n"

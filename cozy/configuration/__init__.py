@@ -79,7 +79,7 @@ def examine(root: Path | None = None, environ: Mapping[str, str] | None = None) 
         settings,
         origins,
         problems.in_order(),
-        tuple(environment.unknown(env, used)),
+        (*environment.unknown(env, used), *environment.own_keys(env)),
         frozenset(problems.wrong),
     )
 

@@ -8,7 +8,8 @@ from typing import Any, cast, get_origin
 
 from cozy.configuration.problems import FILE_NAME
 from cozy.errors import did_you_mean
-from cozy.settings import Part, Settings
+from cozy.ports.identity import KEY_PREFIX
+from cozy.settings import KNOWN_PROVIDERS, Part, Settings
 
 OPENAI_ADDRESS = "OPENAI_BASE_URL"
 """What OpenAI's own clients read."""
@@ -38,6 +39,15 @@ def merged(written: Mapping[str, Any], env: Mapping[str, str], origins: dict[str
         found["providers"] = {**providers, "openai": {**openai, "base_url": env[OPENAI_ADDRESS]}}
         origins["providers.openai.base_url"] = OPENAI_ADDRESS
     return found
+
+
+def own_keys(env: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each variable that has a key to Cozy where a model server's would be: in a shell that was
+    made ready for Cozy's clients."""
+    for _, variable, _ in KNOWN_PROVIDERS.values():
+        if variable and env.get(variable, "").startswith(KEY_PREFIX):
+            words = "is a key to Cozy itself, as its clients have: `auto` takes no model server for it"
+            yield f"`{variable}` {words}"
 
 
 def _listed(value: str) -> list[str]:

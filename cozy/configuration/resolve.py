@@ -11,6 +11,7 @@ from cozy.configuration.engines import resolved_engines
 from cozy.configuration.places import Key, shown_key
 from cozy.configuration.problems import Problems
 from cozy.errors import did_you_mean
+from cozy.ports.identity import KEY_PREFIX
 from cozy.settings import (
     DEMO_MODEL,
     KNOWN_PROVIDERS,
@@ -80,7 +81,9 @@ def _default_model(
         return settings.model.default, ("model", "default")
     for name in (*settings.providers, *KNOWN_PROVIDERS):
         provider = providers[name]
-        has_key = provider.api_key_env is not None and bool(env.get(provider.api_key_env))
+        api_key = env.get(provider.api_key_env or "", "")
+        # a shell that was made ready for Cozy's clients would have Cozy ask itself
+        has_key = bool(api_key) and not (name in KNOWN_PROVIDERS and api_key.startswith(KEY_PREFIX))
         own = name in settings.providers and (provider.api_key_env is None or has_key)
         if provider.default_model and (own or has_key):
             return f"{name}/{provider.default_model}", ("providers", name, "default_model")

@@ -15,6 +15,9 @@ Scope = Literal["chat", "account", "admin"]
 """What a key may be used for: `chat` for completions, models, audio and tools; `account` for what its user
 has stored, sessions included; `admin` for an admin's routes. A token of a login has all that its user may."""
 
+KEY_PREFIX = "cozy_"
+"""What every API key begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.cli.terminal import called, cozy
 
 
@@ -24,6 +26,16 @@ def test_a_stage_that_degrades_is_told_of_once_and_in_words(tmp_path: Path) -> N
     done = cozy(tmp_path, "chat", "mia", "--once", "hello")
     assert done.err.startswith("warning: without memory: ")
     assert done.err.count("\n") == 1
+
+
+def test_what_the_configuration_warns_of_is_told_beside_the_answer(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COZY_MODEL_DEFALT", "demo/demo")
+    monkeypatch.setenv("OPENAI_API_KEY", f"cozy_{'A' * 43}")
+    done = called("chat", "--once", "what is 6*7?")
+    assert "42" in done.out
+    assert [line.split("`")[1] for line in done.err.splitlines()] == ["COZY_MODEL_DEFALT", "OPENAI_API_KEY"]
 
 
 def test_another_process_remembers_what_was_told(tmp_path: Path) -> None:

@@ -72,6 +72,27 @@ def test_auto_is_the_first_provider_that_has_a_key(
     assert load_settings(tmp_path, env).model.default == expected
 
 
+def test_a_key_to_cozy_itself_makes_no_model_server(tmp_path: Path) -> None:
+    own = {"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1", "OPENAI_API_KEY": f"cozy_{'A' * 43}"}
+    loaded = load(tmp_path, own)
+    assert loaded.settings.model.default == DEMO_MODEL
+    assert loaded.warnings == (
+        "`OPENAI_API_KEY` is a key to Cozy itself, as its clients have: `auto` takes no model server for it",
+    )
+    assert load_settings(tmp_path, {**own, "DEEPSEEK_API_KEY": "k"}).model.default == "deepseek/deepseek-chat"
+
+
+def test_another_cozy_may_be_a_model_server_where_the_file_says_so(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        '[providers.other]\nbase_url = "http://10.0.0.2:8000/v1"\napi_key_env = "OTHER_KEY"\n'
+        'default_model = "mia"\n',
+    )
+    loaded = load(tmp_path, {"OTHER_KEY": f"cozy_{'A' * 43}"})
+    assert loaded.settings.model.default == "other/mia"
+    assert loaded.warnings == ()
+
+
 def test_auto_takes_a_provider_of_the_file_before_a_known_one(tmp_path: Path) -> None:
     write(tmp_path, '[providers.house]\nbase_url = "http://127.0.0.1:9/v1"\ndefault_model = "qwen"\n')
     assert load_settings(tmp_path, {"OPENAI_API_KEY": "k"}).model.default == "house/qwen"
