@@ -36,6 +36,16 @@ def critical_path(graph: Graph, ended: Sequence[float | None]) -> list[int]:
     path: list[int] = []
     while last is not None:
         path.append(last)
-        before = [i for i in graph.nodes[last].waits if ended[i] is not None]
-        last = max(before, key=lambda i: ended[i] or 0, default=None)
+        last = max(_ended_before(graph, last, ended), key=lambda i: ended[i] or 0, default=None)
     return path[::-1]
+
+
+def _ended_before(graph: Graph, node: int, ended: Sequence[float | None]) -> set[int]:
+    """What a node has waited for. In the place of a stage that has not run, left out or below one that
+    failed, stands what that would have waited for."""
+    seen, left = set[int](), list(graph.nodes[node].waits)
+    while left:
+        if (i := left.pop()) not in seen:
+            seen.add(i)
+            left += graph.nodes[i].waits if ended[i] is None else ()
+    return {i for i in seen if ended[i] is not None}

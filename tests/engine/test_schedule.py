@@ -47,6 +47,18 @@ def test_the_critical_path_ends_at_what_ended_last() -> None:
     assert critical_path(diamond(), [1.0, 2.0, 2.0, 3.0, 9.0]) == [4]
 
 
+def test_the_critical_path_goes_on_behind_what_has_not_run() -> None:
+    graph = graph_of(
+        place("history", gives(1)),
+        place("answer", gives(1), takes=["history"]),
+        place("tools", gives(1), takes=["answer"]),
+        place("save", gives(1), takes=["tools"]),
+    )
+    assert critical_path(graph, [1.0, 2.0, None, 6.0]) == [0, 1, 3]
+    assert critical_path(graph, [1.0, None, None, 6.0]) == [0, 3]
+    assert critical_path(graph, [None, None, None, 6.0]) == [3]
+
+
 def test_what_never_ended_is_not_on_the_critical_path() -> None:
     assert critical_path(diamond(), [1.0, 2.0, None, None, None]) == [0, 1]
     assert critical_path(diamond(), [None] * 5) == []
