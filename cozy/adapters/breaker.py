@@ -91,7 +91,7 @@ class Breaker:
         return False
 
     def failed(self, ticket: Ticket, *, retry_after_s: float | None = None) -> bool:
-        """Whether this has opened it; an engine that says when to come back opens it at once, but for one that
+        """Whether this has opened it; an engine that says when to come back opens it at once, unless it
         says: now."""
         if ticket.era != self._era:
             return False
