@@ -31,8 +31,6 @@ class Kept:
     payload: bytes
     at: float
     """By the wall clock, in seconds: processes of several machines share it."""
-    until: float
-    """Until then it is kept at all."""
 
 
 class AnswerCache:
@@ -51,12 +49,8 @@ class AnswerCache:
         return self._redis is not None
 
     def near(self, key: str) -> Kept | None:
-        """What this process keeps."""
-        kept = self._near.get(key)
-        if kept is not None and kept.until <= self.clock():
-            self._near.pop(key, None)
-            return None
-        return kept
+        """What this process keeps, however old it is."""
+        return self._near.get(key)
 
     async def far(self, keys: Sequence[str]) -> None:
         """Bring here what other processes keep of these; nothing happens where Redis is away."""
@@ -69,28 +63,27 @@ class AnswerCache:
         except RedisAway:
             return
         for key, value in zip(keys, found, strict=True):
-            kept = _read(value) if value is not None else None
+            kept = _read(value, self.clock()) if value is not None else None
             known = self._near.get(key)
             if kept is not None and (known is None or known.at < kept.at):
                 self._put(key, kept)
 
-    def keep(self, keys: Sequence[str], payload: bytes, keep_s: float) -> Kept | None:
+    def keep(self, keys: Sequence[str], payload: bytes) -> Kept | None:
         """Under each of the keys, in this process; None: it is too long to be kept."""
         if len(payload) > LONGEST_BYTES:
             return None
-        now = self.clock()
-        kept = Kept(payload, now, now + keep_s)
+        kept = Kept(payload, self.clock())
         for key in keys:
             self._put(key, kept)
         return kept
 
-    async def share(self, keys: Sequence[str], kept: Kept) -> None:
-        """With the other processes; nothing happens where Redis is away."""
+    async def share(self, keys: Sequence[str], kept: Kept, keep_s: float) -> None:
+        """With the other processes, for so long; nothing happens where Redis is away."""
         if self._redis is None:
             return
         untyped: Any = self._redis.client
-        value = f"{kept.at:.3f} {kept.until:.3f}\n".encode() + kept.payload
-        keep_ms = max(int((kept.until - self.clock()) * 1000), 1)
+        value = f"{kept.at:.3f}\n".encode() + kept.payload
+        keep_ms = max(int((kept.at + keep_s - self.clock()) * 1000), 1)
 
         async def write() -> None:
             async with untyped.pipeline(transaction=False) as pipe:
@@ -129,11 +122,10 @@ def _size(kept: Kept) -> int:
     return len(kept.payload) + 300  # about what key and entry take beside it
 
 
-def _read(value: bytes) -> Kept | None:
-    """None for what somebody else has written there."""
-    head, found, payload = value.partition(b"\n")
-    times = head.split(b" ")
+def _read(value: bytes, now: float) -> Kept | None:
+    """None for what somebody else has written there. What comes from a clock that is ahead is of now."""
+    at, found, payload = value.partition(b"\n")
     try:
-        return Kept(payload, float(times[0]), float(times[1])) if found else None
-    except (ValueError, IndexError):
+        return Kept(payload, min(float(at), now)) if found else None
+    except ValueError:
         return None

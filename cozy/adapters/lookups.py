@@ -27,7 +27,7 @@ from cozy.errors import EngineError, EngineTimeout, EngineUnavailable, StorageEr
 from cozy.ports.context import CacheHit, EngineRecord, Found
 from cozy.turn import UserId
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept; goes up when values change their shape."""
 REMEMBERED = 2_000
 """Users whose last question is remembered, to ask it again."""
@@ -171,7 +171,7 @@ class Lookups(Generic[T]):
                 payload = self._codec.dump_json(list(flight.items))
             if not flight.items:
                 kept_as = keys[:1]  # in place of no other answer: there is nothing in it that would do
-            new = shelf.cache.keep(kept_as, payload, max(shelf.ttl_s, asked.stale_s))
+            new = shelf.cache.keep(kept_as, payload)
         except EngineError as error:
             flight.error = error
         except Exception as error:  # it ends this question; raised, it would end everything beside it
@@ -191,7 +191,7 @@ class Lookups(Generic[T]):
         """With the other processes, but for what has become old meanwhile: its user may have been erased."""
         with suppress(StorageError):
             if keys[0] in await self._keys(shelf, asked):
-                await shelf.cache.share(keys, new)
+                await shelf.cache.share(keys, new, max(shelf.ttl_s, asked.stale_s))
 
     # -- writing ---------------------------------------------------------------------------------------
 

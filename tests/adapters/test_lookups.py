@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from cozy.adapters.answer_cache import AnswerCache
+from cozy.adapters.answer_cache import AnswerCache, Kept
 from cozy.adapters.breaker import Breaker, BreakerRules
 from cozy.adapters.engine_context import ITEMS, EngineContext
 from cozy.adapters.guard import Guard
@@ -308,6 +308,15 @@ async def test_of_a_very_long_message_its_beginning_and_its_end_are_searched_for
         assert search.query.endswith(" end")
         assert len(search.query) <= LONGEST_QUERY
     assert (len(knowledge.searches), len(memories.searches)) == (2, 2)
+
+
+def test_short_answers_take_room_too(clock: Clock) -> None:
+    cache = AnswerCache(30_000, clock=clock)
+    keys = [f"{number}" for number in range(1000)]
+    for key in keys:
+        cache.keep([key], b"[]")
+    assert 50 < sum(cache.near(key) is not None for key in keys) < 100
+    assert cache.near(keys[-1]) is not None, "the least used go first"
 
 
 # -- one question for all ------------------------------------------------------------------------------
@@ -687,14 +696,24 @@ async def test_an_older_answer_of_another_process_takes_the_place_of_none(
 ) -> None:
     async with redis_at(redis_url, redis_prefix) as (redis, _):
         here, there = AnswerCache(10_000, redis, clock=clock), AnswerCache(10_000, redis, clock=clock)
-        old = there.keep(["a"], b"old", 60)
+        old = there.keep(["a"], b"old")
         assert old is not None
-        await there.share(["a"], old)
+        await there.share(["a"], old, 60)
         clock.now += 1
-        here.keep(["a"], b"new", 60)
+        here.keep(["a"], b"new")
         await here.far(["a"])
         await there.far(["a"])
         assert [kept and kept.payload for kept in (here.near("a"), there.near("a"))] == [b"new", b"old"]
+
+
+async def test_an_answer_of_a_machine_whose_clock_is_ahead_is_good_no_longer_than_others(
+    clock: Clock, redis_url: str, redis_prefix: str
+) -> None:
+    async with redis_at(redis_url, redis_prefix) as (redis, client):
+        await client.set(f"{redis_prefix}:answer:a", f"{clock.now + 86_400}\n[]")
+        cache = AnswerCache(10_000, redis, clock=clock)
+        await cache.far(["a"])
+        assert cache.near("a") == Kept(b"[]", clock.now)
 
 
 async def test_of_a_user_who_is_forgotten_nothing_is_left_here_or_in_redis(
@@ -748,7 +767,7 @@ async def test_nonsense_under_our_keys_is_no_answer(
         with anyio.fail_after(PATIENCE_S):
             while not (kept := await client.keys(f"{redis_prefix}:answer:*")):
                 await anyio.sleep(0.001)
-        for nonsense in (b"", b"\xff", b"1 2\n{]", b"nan\n[]", b'9e99 9e99\n[{"id": 1}]', b"x y\n[]"):
+        for nonsense in (b"", b"\xff", b"1\n{]", b"nan\n[]", b'9e99\n[{"id": 1}]', b"x y\n[]"):
             await client.set(kept[0], nonsense)
             fresh = opened(sqlite, tasks, clock, redis=redis)
             assert await fresh.texts() == ["likes tea"]

@@ -80,7 +80,8 @@ async def test_a_process_that_keeps_nothing_tells_those_that_do_of_its_changes(
     async with house_in(tmp_path, context="cache_bytes = 0") as house:
         ada = await house.user()
         for _ in range(2):
-            assert records((await house.say("tea?", ada)).trace)["memory"].cache == ""
+            found = records((await house.say("tea?", ada)).trace)["memory"]
+            assert (found.cache, found.outcome) == ("", "ok")
         await house.app.memories.forget(ada)
         assert await SqlGenerations(house.app.database).of(ada, "memory/diary") == 1
 
