@@ -15,14 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from cozy.adapters.answer_cache import AnswerCache, Kept
+from cozy.adapters.answer_cache import AnswerCache
 from cozy.adapters.breaker import Breaker, BreakerRules
-from cozy.adapters.engine_context import ITEMS, EngineContext
+from cozy.adapters.engine_context import ITEMS
 from cozy.adapters.guard import Guard
-from cozy.adapters.guarded_engines import LONGEST_QUERY
 from cozy.adapters.lookups import Asked, Lookups, Shelf
 from cozy.adapters.redis_client import open_redis
-from cozy.adapters.scripted_engines import ScriptedKnowledge, ScriptedMemories, ScriptedProfiles
 from cozy.adapters.shared_redis import SharedRedis
 from cozy.adapters.sql_generations import EVERYBODY, SqlGenerations
 from cozy.errors import (
@@ -35,7 +33,7 @@ from cozy.errors import (
     NotFound,
     StorageError,
 )
-from cozy.ports.context import EMBEDDED, Found, Question
+from cozy.ports.context import Found
 from cozy.ports.memory import MemoryItem
 from cozy.storage.database import Database, open_database
 from cozy.turn import UserId
@@ -293,30 +291,6 @@ async def test_an_answer_that_is_too_long_is_given_and_not_kept(place: Place) ->
     place.engine.answers = ["茶" * 100_000]
     assert (await place.ask()).record.cache == ""
     assert (await place.ask()).record.cache == ""
-
-
-async def test_of_a_very_long_message_its_beginning_and_its_end_are_searched_for() -> None:
-    knowledge, memories = ScriptedKnowledge({}), ScriptedMemories({})
-    context = EngineContext.of(knowledge, ScriptedProfiles({}), memories)
-    question = Question(ADA, query="begin " + "x" * 1_000_000 + " end")
-    await context.knowledge(question)
-    await context.memory(question)
-    await context.knowledges[EMBEDDED].search(question.query, user_id=ADA, datasets=(), top_k=1)
-    await context.memories[EMBEDDED].search(question.query, user_id=ADA, top_k=1)
-    for search in (*knowledge.searches, *memories.searches):
-        assert search.query.startswith("begin ")
-        assert search.query.endswith(" end")
-        assert len(search.query) <= LONGEST_QUERY
-    assert (len(knowledge.searches), len(memories.searches)) == (2, 2)
-
-
-def test_short_answers_take_room_too(clock: Clock) -> None:
-    cache = AnswerCache(30_000, clock=clock)
-    keys = [f"{number}" for number in range(1000)]
-    for key in keys:
-        cache.keep([key], b"[]")
-    assert 50 < sum(cache.near(key) is not None for key in keys) < 100
-    assert cache.near(keys[-1]) is not None, "the least used go first"
 
 
 # -- one question for all ------------------------------------------------------------------------------
@@ -689,31 +663,6 @@ async def test_what_one_process_was_answered_serves_the_others(
         assert other.engine.asked == 0
         [key] = [key async for key in client.scan_iter(f"{redis_prefix}:answer:*", count=1000)]
         assert 0 < await client.pttl(key) <= 60_000
-
-
-async def test_an_older_answer_of_another_process_takes_the_place_of_none(
-    clock: Clock, redis_url: str, redis_prefix: str
-) -> None:
-    async with redis_at(redis_url, redis_prefix) as (redis, _):
-        here, there = AnswerCache(10_000, redis, clock=clock), AnswerCache(10_000, redis, clock=clock)
-        old = there.keep(["a"], b"old")
-        assert old is not None
-        await there.share(["a"], old, 60)
-        clock.now += 1
-        here.keep(["a"], b"new")
-        await here.far(["a"])
-        await there.far(["a"])
-        assert [kept and kept.payload for kept in (here.near("a"), there.near("a"))] == [b"new", b"old"]
-
-
-async def test_an_answer_of_a_machine_whose_clock_is_ahead_is_good_no_longer_than_others(
-    clock: Clock, redis_url: str, redis_prefix: str
-) -> None:
-    async with redis_at(redis_url, redis_prefix) as (redis, client):
-        await client.set(f"{redis_prefix}:answer:a", f"{clock.now + 86_400}\n[]")
-        cache = AnswerCache(10_000, redis, clock=clock)
-        await cache.far(["a"])
-        assert cache.near("a") == Kept(b"[]", clock.now)
 
 
 async def test_of_a_user_who_is_forgotten_nothing_is_left_here_or_in_redis(
