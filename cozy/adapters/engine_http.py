@@ -185,7 +185,7 @@ class EngineHttp:
             extra["content"] = to_json(ask.body).encode()
             headers |= JSON_TYPE
         elif ask.file is not None:
-            extra["files"] = {"data": (storable(ask.file[0]), ask.file[1], "text/plain")}
+            extra["files"] = {"data": (*ask.file, "text/plain")}
         if ask.form:
             extra["data"] = {key: storable(value) for key, value in ask.form.items()}
         request = self._client.build_request(

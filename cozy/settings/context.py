@@ -98,6 +98,8 @@ class EngineSettings(Part):
     def _is_http(cls, value: str) -> str:
         if value and not is_address(value, re.compile("https?")):
             raise ValueError("must be an address such as `http://127.0.0.1:8019`")
+        if "?" in value or "#" in value:  # paths are put behind it
+            raise ValueError("must have nothing behind a `?` or `#`")
         return value.rstrip("/")
 
     @property

@@ -277,6 +277,12 @@ async def test_an_answer_that_is_none_is_unavailable(
     assert words in error.message
 
 
+async def test_an_answer_without_a_body_that_says_so_is_a_good_one(settings: EngineSettings) -> None:
+    script = Answer((b"HTTP/1.1 204 No Content\r\n\r\n",), raw=True)
+    async with upstream(script) as server, engine_http("house", settings, server.base_url) as http:
+        assert await http.value(Ask("DELETE", "/x")) is None
+
+
 async def test_what_is_said_of_a_whole_book_is_not_told_and_costs_no_time(settings: EngineSettings) -> None:
     book = Ask("POST", "/x", body={"content": "I hid the gold under the bridge " * 100_000})
     began = perf_counter()

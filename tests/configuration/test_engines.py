@@ -53,6 +53,8 @@ def test_an_engine_has_an_address_and_may_serve_what_it_brings(tmp_path: Path) -
         (NOTES + 'api_key_env = "sk-hunter-2"\n', ["the name of an environment variable, not a key"]),
         (NOTES + 'api_key = "hunter-2"\n', ["secrets", "`api_key_env`"]),
         (NOTES.replace("http", "ftp"), ["`engines.notes.url`", "http"]),
+        (NOTES.replace("8888/", "8888/?a=1"), ["`engines.notes.url`", "nothing behind a `?` or `#`"]),
+        (NOTES.replace("8888/", "8888/#a"), ["`engines.notes.url`", "nothing behind a `?` or `#`"]),
         (NOTES.replace("10.0", "u:hunter-2@10.0"), ["`engines.notes.url`", "secrets"]),
         (NOTES + "connections = 0\n", ["`engines.notes.connections`: must be"]),
         ('[engines.embedded]\nkind = "mem0"\n', ["`engines.embedded`", "Cozy's own database"]),
