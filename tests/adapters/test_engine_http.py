@@ -16,6 +16,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from cozy.adapters.engine_http import Ask, engine_http, relevance
+from cozy.adapters.engine_words import shown
 from cozy.errors import (
     EngineAuthError,
     EngineError,
@@ -275,6 +276,10 @@ async def test_an_answer_that_is_none_is_unavailable(
     error = await failure(script, settings)
     assert type(error) is EngineUnavailable
     assert words in error.message
+
+
+def test_a_secret_that_is_none_hides_nothing() -> None:
+    assert shown("no  room", ("",), ("",)) == "no room"
 
 
 async def test_an_answer_without_a_body_that_says_so_is_a_good_one(settings: EngineSettings) -> None:

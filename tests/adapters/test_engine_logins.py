@@ -67,6 +67,22 @@ async def test_a_token_that_has_expired_is_renewed_once_with_the_refresh_token(
         assert mem0.asked["POST /auth/login"] == 2
 
 
+async def test_while_nobody_may_log_in_an_expired_token_is_not_sent(
+    mem0: FakeMem0, database: Database
+) -> None:
+    async with opened.mem0(mem0, database, **opened.ACCOUNT) as memories:
+        await memories.items(ADA)
+        mem0.expire()
+        mem0.refreshes.clear()
+        mem0.login_limit = 1
+        with pytest.raises(EngineRateLimited):
+            await memories.items(ADA)
+        before = len(mem0.requests)
+        with pytest.raises(EngineRateLimited):
+            await memories.items(ADA)
+        assert len(mem0.requests) == before
+
+
 async def test_cognee_logs_in_with_a_form_and_again_when_its_token_has_expired(
     cognee: FakeCognee, database: Database
 ) -> None:
