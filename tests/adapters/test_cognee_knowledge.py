@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from uuid import uuid4
@@ -41,6 +42,11 @@ async def knowledge(cognee: FakeCognee, database: Database) -> AsyncIterator[Cog
         yield knowledge
 
 
+def hits(*found: dict[str, object]) -> Reply:
+    """An answer of `plants`."""
+    return Reply(json.dumps([{"dataset_name": "plants", "search_result": found}]).encode())
+
+
 def reading(
     cognee: FakeCognee, database: Database, *datasets: str
 ) -> AbstractAsyncContextManager[CogneeKnowledge]:
@@ -54,6 +60,39 @@ async def test_a_distance_becomes_a_relevance(knowledge: CogneeKnowledge) -> Non
         ("Ferns want shade", 0.5),
     ]
     assert found[0].source == "ferns"
+
+
+@pytest.mark.parametrize(
+    ("distance", "score"),
+    [(0, 1.0), (1, 0.0), (0.25, 0.75), (-3, 1.0), (-0.5, 1.0), (2, 0.0), (7.5, 0.0), (10**400, 0.0)],
+)
+async def test_whatever_distance_is_told_a_score_is_from_0_to_1(
+    cognee: FakeCognee, knowledge: CogneeKnowledge, distance: float, score: float
+) -> None:
+    cognee.says["/search"] = hits({"id": "1", "text": "Ferns", "score": distance})
+    (found,) = await knowledge.search("ferns", user_id=ADA, datasets=["plants"], top_k=2)
+    assert (found.score, found.source) == (score, "")
+
+
+@pytest.mark.parametrize("score", ["null", '"near"', "true", "NaN", "{}"])
+async def test_a_hit_without_a_distance_is_none(
+    cognee: FakeCognee, knowledge: CogneeKnowledge, score: str
+) -> None:
+    cognee.says["/search"] = Reply(
+        hits({"id": "1", "text": "Ferns", "score": 5}).body.replace(b"5", score.encode())
+    )
+    with pytest.raises(EngineUnavailable):
+        await knowledge.search("ferns", user_id=ADA, datasets=["plants"], top_k=2)
+
+
+async def test_of_a_passage_that_comes_twice_the_nearer_one_is_taken(
+    cognee: FakeCognee, knowledge: CogneeKnowledge
+) -> None:
+    near, far = ({"id": "1", "text": "Ferns", "score": distance} for distance in (0.2, 0.6))
+    for order in ((near, far), (far, near)):
+        cognee.says["/search"] = hits(*order)
+        (found,) = await knowledge.search("ferns", user_id=ADA, datasets=["plants"], top_k=2)
+        assert found.score == 0.8
 
 
 async def test_the_server_is_up(cognee: FakeCognee, knowledge: CogneeKnowledge) -> None:

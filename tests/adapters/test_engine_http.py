@@ -282,6 +282,10 @@ def test_a_secret_that_is_none_hides_nothing() -> None:
     assert shown("no  room", ("",), ("",)) == "no room"
 
 
+def test_a_short_word_of_a_user_is_hidden_too() -> None:
+    assert shown("cannot embed: 金子 here", (), ("金子",)) == "cannot embed: … here"
+
+
 async def test_an_answer_without_a_body_that_says_so_is_a_good_one(settings: EngineSettings) -> None:
     script = Answer((b"HTTP/1.1 204 No Content\r\n\r\n",), raw=True)
     async with upstream(script) as server, engine_http("house", settings, server.base_url) as http:
