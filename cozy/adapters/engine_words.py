@@ -30,7 +30,7 @@ _ADDRESS = re.compile(
 )
 _KEY = re.compile(r"\b(?:sk|pk|m0|m0sk)[-_][\w-]+|\b(?=[\w-]*\d)[\w-]{20,}")
 """What looks like one, be it not ours: services tell of the keys that they use themselves."""
-_USERS_WORDS = {"content", "query", "text"}
+_USERS_WORDS = {"content", "query", "text", "topic", "sub_topic"}
 _NESTED = 6
 
 

@@ -16,7 +16,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from cozy.adapters.engine_http import Ask, engine_http, relevance
-from cozy.adapters.engine_words import shown
+from cozy.adapters.engine_words import private_texts, shown
 from cozy.errors import (
     EngineAuthError,
     EngineError,
@@ -284,6 +284,11 @@ def test_a_secret_that_is_none_hides_nothing() -> None:
 
 def test_a_short_word_of_a_user_is_hidden_too() -> None:
     assert shown("cannot embed: 金子 here", (), ("金子",)) == "cannot embed: … here"
+
+
+def test_what_a_fact_is_about_is_a_users_word_too() -> None:
+    fact = {"content": "migraine", "attributes": {"topic": "health", "sub_topic": "illness"}}
+    assert private_texts(fact) == ["migraine", "health", "illness"]
 
 
 async def test_an_answer_without_a_body_that_says_so_is_a_good_one(settings: EngineSettings) -> None:
