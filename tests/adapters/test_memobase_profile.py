@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import anyio
 import pytest
 
-from cozy.adapters.memobase_profile import MemobaseProfiles
+from cozy.adapters.memobase_profile import NAMESPACE, MemobaseProfiles
 from cozy.adapters.sql_store import SqlStore
 from cozy.errors import (
     EngineAuthError,
     EngineError,
     EngineInvalidRequest,
+    EngineRateLimited,
     EngineTimeout,
     EngineUnavailable,
 )
@@ -23,6 +24,7 @@ from cozy.turn import Message, TurnId, UserId
 from tests.adapters.teaching import exchange
 from tests.engines import opened
 from tests.engines.fake_memobase import FakeMemobase, fake_memobase
+from tests.engines.server import Reply
 
 
 @pytest.fixture
@@ -76,6 +78,7 @@ async def test_the_server_is_up(memobase: FakeMemobase, profiles: MemobaseProfil
         (520, "cannot be parsed", EngineUnavailable),
         (500, "Sorry, we have encountered an unknown error", EngineUnavailable),
         (7, "", EngineUnavailable),
+        (302, "", EngineUnavailable),
     ],
 )
 async def test_an_error_under_http_200_is_told_by_its_code(
@@ -210,6 +213,34 @@ async def test_what_is_being_processed_is_waited_for(
         tasks.start_soon(end)
         assert await profiles.learn(told) == 0
     assert blobs_sent(memobase) == sent
+
+
+async def test_what_only_waits_in_the_buffer_need_not_wait_for_what_is_processed(
+    memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
+) -> None:
+    await profiles.learn(exchange(ada, "I like rain"))
+    (user,) = memobase.users.values()
+    (rain,) = user.buffer
+    user.buffer[rain] = (user.buffer[rain][0], "idle")
+    told = exchange(ada, "I like tea")
+    memobase.loses_answers_to.add("/blobs/insert/")
+    with pytest.raises(EngineTimeout):
+        await profiles.learn(told)
+    user.buffer[rain] = (user.buffer[rain][0], "processing")
+    sent = blobs_sent(memobase)
+    with anyio.fail_after(5):
+        assert await profiles.learn(told) == 1
+    assert blobs_sent(memobase) == sent
+
+
+async def test_how_long_to_wait_is_read_where_the_error_has_an_envelope(
+    memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
+) -> None:
+    said = b'{"data":null,"errno":429,"errmsg":"Too many requests"}'
+    memobase.says[f"/users/profile/{uuid5(NAMESPACE, str(ada))}"] = Reply(said, 429, {"retry-after": "7"})
+    with pytest.raises(EngineRateLimited) as caught:
+        await profiles.facts(ada)
+    assert caught.value.retry_after_s == 7
 
 
 async def test_what_is_processed_for_ever_is_given_up_in_time(
