@@ -165,6 +165,35 @@ async def test_an_account_that_is_no_admin_forgets_one_by_one(
     assert not mem0.memories
 
 
+async def test_what_an_account_may_not_forget_is_told(
+    mem0: FakeMem0, database: Database, ada: UserId
+) -> None:
+    mem0.keep(str(ada), "tea")
+    await mem0.be("403", only="/memories/")
+    async with opened.mem0(mem0, database, **opened.ACCOUNT) as memories:
+        with pytest.raises(EngineAuthError):
+            await memories.forget(ada)
+
+
+async def test_what_somebody_else_forgot_meanwhile_is_not_there(
+    mem0: FakeMem0, memories: Adapter, ada: UserId
+) -> None:
+    tea = mem0.keep(str(ada), "tea")
+    mem0.says[f"DELETE /memories/{tea.id}"] = Reply(b'{"detail":"Memory not found"}', 404)
+    with pytest.raises(NotFound):
+        await memories.forget(ada, tea.id)
+
+
+async def test_an_old_build_without_accounts_is_up_and_a_web_page_is_none(
+    mem0: FakeMem0, memories: Adapter
+) -> None:
+    mem0.says["/auth/setup-status"] = Reply(b'{"detail":"Not Found"}', 404)
+    await memories.check()
+    mem0.says["/auth/setup-status"] = Reply(b"<html>not here</html>", 404)
+    with pytest.raises(EngineInvalidRequest):
+        await memories.check()
+
+
 async def test_learning_ends_when_it_can_be_found(
     platform: FakeMem0Platform, hosted: Adapter, ada: UserId
 ) -> None:

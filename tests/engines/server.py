@@ -108,7 +108,7 @@ class FakeEngine:
         self.fault: Fault = "well"
         self.slow_s = 0.2
         self.says: dict[str, Reply] = {}
-        """The end of a path → what is answered there, whatever was asked."""
+        """`METHOD /path`, or its end → what is answered there, whatever was asked."""
         self.requests: list[Request] = []
         self.asked: Counter[str] = Counter()
         """`METHOD /path`, with `{id}` for ids → how often."""
@@ -187,7 +187,8 @@ class FakeEngine:
         return fault != "cut"
 
     def _told(self, request: Request) -> Reply | None:
-        return next((reply for end, reply in self.says.items() if request.path.endswith(end)), None)
+        asked = f"{request.method} {request.path}"
+        return next((reply for end, reply in self.says.items() if asked.endswith(end)), None)
 
     def _faulty(self, fault: Fault) -> Reply | None:
         match fault:
