@@ -204,6 +204,16 @@ async def test_learning_ends_when_it_can_be_found(
     assert found.text == "I like tea"
 
 
+@pytest.mark.parametrize("told", ['{"status":"SUCCEEDED","results":null}', '{"status":"SUCCEEDED"}'])
+async def test_what_is_done_and_has_brought_nothing_is_done(
+    platform: FakeMem0Platform, hosted: Adapter, ada: UserId, told: str
+) -> None:
+    event = "00000000-0000-4000-8000-00000000e7e7"
+    platform.says["/add/"] = Reply(f'{{"event_id":"{event}","status":"PENDING"}}'.encode())
+    platform.says[f"/event/{event}/"] = Reply(told.encode())
+    assert await hosted.learn(exchange(ada, "I like tea")) == 0
+
+
 async def test_what_waits_too_long_is_asked_for_again_and_not_sent_again(
     platform: FakeMem0Platform, hosted: Adapter, database: Database, ada: UserId
 ) -> None:
