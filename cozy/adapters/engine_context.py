@@ -101,7 +101,8 @@ class EngineContext:
 
 def _searched(question: Question) -> Question:
     """The question with what is searched for in place of a very long text, which is not held on to."""
-    return replace(question, query=searched(question.query))
+    query = searched(question.query)
+    return question if query == question.query else replace(question, query=query)
 
 
 def guard(kind: EngineKind, names: EngineChoice) -> Guard:
