@@ -265,6 +265,19 @@ async def test_a_quota_that_is_used_up_is_no_fault_of_what_was_sent(
         await hosted.learn(exchange(ada, "I like tea"))
 
 
+async def test_what_is_added_or_forgotten_in_the_queue_is_waited_for(
+    platform: FakeMem0Platform, hosted: Adapter, ada: UserId
+) -> None:
+    platform.looks = 2
+    for count, work in ((3, hosted.add(ada, "The user likes tea")), (6, hosted.forget(ada))):
+        await work
+        assert platform.asked["GET /v1/event/{id}/"] == count
+    platform.fails = True
+    for work in (hosted.add(ada, "The user likes rain"), hosted.forget(ada)):
+        with pytest.raises(EngineUnavailable, match="FAILED"):
+            await work
+
+
 async def test_pages_are_read_to_the_last(platform: FakeMem0Platform, hosted: Adapter, ada: UserId) -> None:
     for place in range(250):
         platform.keep(str(ada), f"thing {place}")

@@ -261,7 +261,7 @@ class FakeMem0Platform(_Fake):
             self._events[event] = ([self.looks], body, self.fails)
             return Reply(self.body("queued", event=event))
         (memory,) = self._learn(body)
-        self._events[event] = ([0], None, False)
+        self._events[event] = ([self.looks], None, self.fails)
         return Reply(self.body("added_verbatim", event=event, id=memory.id, memory=memory.text))
 
     def _event(self, event: str) -> Reply:
@@ -291,7 +291,7 @@ class FakeMem0Platform(_Fake):
         for memory in self.of(user_id):
             del self.memories[memory.id]
         event = str(uuid4())
-        self._events[event] = ([0], None, False)
+        self._events[event] = ([self.looks], None, self.fails)
         return Reply(self.body("deleting", event=event))
 
 
