@@ -173,31 +173,9 @@ class EngineHttp:
         import httpx2
 
         connect_s = min(CONNECT_S, 0.9 * timeout_s)  # before the whole is over: it tells more
-        extra: dict[str, Any] = {}
-        headers = dict(credentials)
-        if not all(value.isascii() and value.isprintable() for value in headers.values()):
-            raise EngineInitError(
-                self.name,
-                "its key cannot be sent: it has a character that no request can carry",
-                hint=f"look for a line break in the variable that `engines.{self.name}` names",
-            )
-        if ask.body is not None:
-            extra["content"] = to_json(ask.body).encode()
-            headers |= JSON_TYPE
-        elif ask.file is not None:
-            extra["files"] = {"data": (*ask.file, "text/plain")}
-        if ask.form:
-            extra["data"] = {key: storable(value) for key, value in ask.form.items()}
-        request = self._client.build_request(
-            ask.method,
-            self._url + ask.path,
-            params=dict(ask.query) or None,
-            headers=headers,
-            timeout=httpx2.Timeout(timeout_s, connect=connect_s),
-            **extra,
-        )
         spoken = False
         try:
+            request = self._request(ask, credentials, httpx2.Timeout(timeout_s, connect=connect_s))
             response = await self._client.send(request, stream=True)
             spoken = True
             try:
@@ -209,7 +187,10 @@ class EngineHttp:
             if isinstance(error, httpx2.ConnectTimeout):
                 raise EngineTimeout(self.name, f"no connection within {connect_s:g} s") from error
             raise EngineTimeout(self.name, f"was silent for {timeout_s:g} s") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, EOFError) as error:
+        except httpx2.InvalidURL:
+            hint = f"check `engines.{self.name}.url`"
+            raise EngineInitError(self.name, "what it has for an address is no address", hint=hint) from None
+        except (httpx2.HTTPError, httpx2.StreamError, OSError, EOFError) as error:
             if not isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
                 raise self._away(why_unreachable(error)) from error
             if not spoken:
@@ -217,6 +198,31 @@ class EngineHttp:
             raise self._away("broke off in the middle of the answer") from error
         private = (*private_texts(ask.body, ask.file, ask.query), *ask.private)
         return Answer(response.status_code, dict(response.headers), content, private)
+
+    def _request(self, ask: Ask, credentials: Mapping[str, str], timeout: httpx2.Timeout) -> httpx2.Request:
+        if not all(value.isascii() and value.isprintable() for value in credentials.values()):
+            raise EngineInitError(
+                self.name,
+                "its key cannot be sent: it has a character that no request can carry",
+                hint=f"look for a line break in the variable that `engines.{self.name}` names",
+            )
+        extra: dict[str, Any] = {}
+        headers = dict(credentials)
+        if ask.body is not None:
+            extra["content"] = to_json(ask.body).encode()
+            headers |= JSON_TYPE
+        elif ask.file is not None:
+            extra["files"] = {"data": (*ask.file, "text/plain")}
+        if ask.form:
+            extra["data"] = {key: storable(value) for key, value in ask.form.items()}
+        return self._client.build_request(
+            ask.method,
+            self._url + ask.path,
+            params=dict(ask.query) or None,
+            headers=headers,
+            timeout=timeout,
+            **extra,
+        )
 
     def _away(self, why: str) -> EngineUnavailable:
         hint = f"is it running, and is `engines.{self.name}.url` right?"

@@ -20,6 +20,7 @@ from cozy.adapters.engine_words import private_texts, shown
 from cozy.errors import (
     EngineAuthError,
     EngineError,
+    EngineInitError,
     EngineInvalidRequest,
     EngineRateLimited,
     EngineTimeout,
@@ -310,6 +311,13 @@ async def test_a_host_that_nobody_knows_is_told_without_its_address(settings: En
         with pytest.raises(EngineUnavailable, match="its host is not known") as caught:
             await http.value(Ask("GET", "/"))
     assert "nowhere" not in str(caught.value)
+
+
+async def test_an_address_that_cannot_be_one_is_told_as_that(settings: EngineSettings) -> None:
+    async with engine_http("house", settings, "http://☃.example") as http:
+        with pytest.raises(EngineInitError, match="no address") as caught:
+            await http.value(Ask("GET", "/"))
+    assert "example" not in str(caught.value)
 
 
 async def test_a_server_without_tls_is_told(settings: EngineSettings) -> None:
