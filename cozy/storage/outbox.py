@@ -99,7 +99,6 @@ _LEASE = (
     .where(outbox.c.seq.in_(bindparam("chosen", expanding=True)))
     .values(state="leased", leased_until=bindparam("until"), attempts=outbox.c.attempts + 1)
     .returning(
-        outbox.c.seq,
         outbox.c.id,
         outbox.c.target,
         outbox.c.user_id,
@@ -211,12 +210,9 @@ class SqlOutbox:
         return await self.database.write(work)
 
     async def settle(self, endings: Sequence[Ending]) -> None:
-        # in one order, so that no two processes wait for each other
-        in_order = sorted(endings, key=lambda ending: ending.lease.job.id)
-
         def work(connection: Connection) -> None:
             now = now_of(connection)
-            for ending in in_order:
+            for ending in endings:
                 _settle(connection, ending, now)
 
         await self.database.write(work)
@@ -277,8 +273,7 @@ def _take(connection: Connection, limit: int, lease: timedelta, without: Sequenc
     except IntegrityError as error:
         raise _TakenError from error
     return [
-        LeasedJob(Job(row.id, row.target, row.user_id, row.payload, row.kind), row.attempts)
-        for row in sorted(rows, key=lambda row: row.seq)
+        LeasedJob(Job(row.id, row.target, row.user_id, row.payload, row.kind), row.attempts) for row in rows
     ]
 
 

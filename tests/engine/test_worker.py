@@ -455,6 +455,16 @@ async def test_a_job_whose_workers_die_of_it_is_given_up(installation: Installat
     assert "has died of it" in error
 
 
+async def test_an_erasure_whose_workers_died_is_done_in_the_end(installation: Installation) -> None:
+    async def does(job: Job) -> None: ...
+
+    await installation.queue("a", kind="erase")
+    for _ in range(3):
+        await SqlOutbox(installation.database).claim(limit=1, lease_s=0)
+    assert await installation.worker(does, max_attempts=3).drain(5) == 0
+    assert [row[1] for row in await installation.rows()] == ["done"]
+
+
 async def test_what_is_to_be_erased_is_never_given_up(installation: Installation) -> None:
     async def refuses(job: Job) -> None:
         raise EngineInvalidRequest("memory", "no")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +24,20 @@ LEASE_S = 60.0
 _WAITED_FOR = text(
     "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
 )
+
+
+def _taking(job: UUID, taken: anyio.Event) -> Callable[[Connection], None]:
+    """What another process does: it commits once somebody waits for it."""
+
+    def take(connection: Connection) -> None:
+        until = utc_now() + timedelta(hours=1)
+        lease = update(outbox).where(outbox.c.id == job).values(state="leased", leased_until=until)
+        connection.execute(lease)
+        taken.set()
+        while not connection.execute(_WAITED_FOR).scalar_one():
+            connection.execute(select(func.pg_sleep(0.01)))
+
+    return take
 
 
 class Desk:
@@ -80,6 +94,16 @@ async def ming(desk: Desk) -> UserId:
     return await desk.store.user("小明")
 
 
+async def test_whoever_finds_nothing_does_not_hold_up_those_who_write(desk: Desk, ada: UserId) -> None:
+    class Reading:
+        dialect, read = desk.database.dialect, desk.database.read
+
+    reading: Any = Reading()
+    await desk.hand_in(ada, "first", "second")
+    await desk.claim()
+    assert await SqlOutbox(reading).claim(limit=1, lease_s=LEASE_S) == []
+
+
 async def test_an_empty_outbox_gives_nothing(desk: Desk) -> None:
     assert await desk.claim() == []
     assert await desk.outbox.depth() == 0
@@ -123,6 +147,14 @@ async def test_one_job_at_a_time_for_a_user_and_target_in_the_order_of_writing(
         await desk.done(job_id)
     assert done == ["first", "second", "third"]
     assert await desk.outbox.depth() == 0
+
+
+async def test_who_has_waited_longest_is_first(desk: Desk, ada: UserId, ming: UserId) -> None:
+    (first,) = await desk.hand_in(ada, "first")
+    await desk.hand_in(ming, "second")
+    await desk.claim(limit=1)
+    await desk.settle(first, "released")
+    assert await desk.claim(limit=1) == ["first"]
 
 
 async def test_other_users_and_targets_do_not_wait(desk: Desk, ada: UserId, ming: UserId) -> None:
@@ -184,6 +216,7 @@ async def test_a_worker_that_lost_its_lease_says_nothing_of_the_one_that_has_it(
     (job_id,) = await desk.hand_in(ada, "first")
     late = (await desk.outbox.claim(limit=1, lease_s=0))[0]
     await desk.claim()
+    await desk.hand_in(ada, "erase", kind="erase")
     before = await desk.row(job_id)
     for outcome in ("failed", "dead", "released"):
         await desk.settle(job_id, outcome, late.attempts, error="late")
@@ -271,8 +304,65 @@ async def test_a_write_whose_worker_dies_while_its_user_is_erased_is_not_tried_a
     (lost,) = await desk.hand_in(ada, "lost")
     await desk.claim(lease_s=0)
     await desk.hand_in(ada, "erase", kind="erase")
+    (after,) = await desk.hand_in(ada, "after")
     assert await desk.claim() == ["erase"]
-    assert await desk.outbox.progress([lost]) == {}
+    assert set(await desk.outbox.progress([lost, after])) == {after}
+
+
+@pytest.mark.parametrize("comes_back", ["failed", "by itself"])
+async def test_an_erasure_overtakes_writes_of_its_user_and_target_alone(
+    desk: Desk, ada: UserId, ming: UserId, comes_back: str
+) -> None:
+    (mings,) = await desk.hand_in(ming, "ming's")
+    (other,) = await desk.hand_in(ada, "other", target="profile")
+    (erasing,) = await desk.hand_in(ada, "erase", kind="erase")
+    await desk.claim(lease_s=0 if comes_back == "by itself" else LEASE_S)
+    await desk.hand_in(ada, "erase once more", kind="erase")
+    if comes_back == "failed":
+        for job in (mings, other, erasing):
+            await desk.settle(job, "failed", after_s=0)
+    assert sorted(await desk.claim()) == ["erase", "ming's", "other"]
+
+
+async def test_two_jobs_of_one_user_taken_in_the_same_moment_are_given_to_the_first(
+    postgres_url: str,
+) -> None:
+    """As where a dead one is tried again, while a later one is taken."""
+    async with open_database(postgres_url) as database:
+        desk, taken = Desk(database), anyio.Event()
+        first, second = await desk.hand_in(await desk.store.user("ada"), "first", "second")
+        claimed: list[list[str]] = []
+
+        async def claim() -> None:
+            await taken.wait()
+            claimed.append(await desk.claim())
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(claim)
+                tasks.start_soon(database.write, _taking(second, taken))
+        found = await desk.outbox.progress([first, second])
+        assert (claimed, found[first].state, found[second].state) == ([[]], "queued", "leased")
+
+
+async def test_what_another_process_is_looking_at_is_not_waited_for(postgres_url: str) -> None:
+    async with open_database(postgres_url) as database:
+        desk, claimed, looking = Desk(database), list[str](), anyio.Event()
+        await desk.hand_in(await desk.store.user("ada"), "looked at")
+        await desk.hand_in(await desk.store.user("小明"), "free")
+
+        def look(connection: Connection) -> None:
+            connection.execute(select(outbox).order_by(outbox.c.seq).limit(1).with_for_update())
+            looking.set()
+            while not claimed:
+                connection.execute(select(func.pg_sleep(0.01)))
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(database.write, look)
+                await looking.wait()
+                claimed.extend(await desk.claim())
+        assert claimed == ["free"]
 
 
 @pytest.mark.parametrize("made", ["by age", "by number", "for an erasure"])
@@ -283,14 +373,6 @@ async def test_what_is_taken_in_the_same_moment_is_not_deleted(postgres_url: str
         (job,) = await desk.hand_in(ada, "write")
         if made == "for an erasure":
             await desk.hand_in(ada, "erase", kind="erase")
-        lease = update(outbox).where(outbox.c.id == job)
-        lease = lease.values(state="leased", leased_until=utc_now() + timedelta(hours=1))
-
-        def take(connection: Connection) -> None:
-            connection.execute(lease)
-            taken.set()
-            while not connection.execute(_WAITED_FOR).scalar_one():
-                connection.execute(select(func.pg_sleep(0.01)))
 
         async def delete() -> None:
             await taken.wait()
@@ -304,7 +386,7 @@ async def test_what_is_taken_in_the_same_moment_is_not_deleted(postgres_url: str
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(delete)
-                tasks.start_soon(database.write, take)
+                tasks.start_soon(database.write, _taking(job, taken))
         assert (await desk.outbox.progress([job]))[job].state == "leased"
 
 
@@ -316,6 +398,9 @@ async def test_figures_tell_writes_that_wait_from_all_that_is_open(desk: Desk, a
     await desk.hand_in(ada, "erase", kind="erase")
     found = await desk.outbox.figures()
     assert (found.waiting, found.open, found.dead) == (1, 3, 1)
+    ahead = update(outbox).values(created_at=utc_now() + timedelta(minutes=1))
+    await desk.database.write(lambda connection: connection.execute(ahead))
+    assert (await desk.outbox.figures()).oldest_s == 0, "another machine's clock"
 
 
 async def test_a_job_written_twice_is_one_job_even_after_it_is_done(desk: Desk, ada: UserId) -> None:
@@ -336,8 +421,11 @@ async def test_a_finished_job_is_forgotten_after_a_while_and_keeps_no_words_unti
     old, new, waiting = await desk.hand_in(ada, "old", "new", "waiting")
     for job_id in (old, new):
         await desk.claim()
+        await desk.settle(job_id, "failed", error="no", counts=False)
+        await desk.claim()
         await desk.done(job_id)
-        assert (await desk.row(job_id))["payload"] == {}
+        row = await desk.row(job_id)
+        assert (row["payload"], row["last_error"]) == ({}, None)
     long_ago = utc_now() - module.KEPT_DONE - timedelta(minutes=1)
     await _change(desk, old, finished_at=long_ago)
     assert await desk.claim() == ["waiting"]
