@@ -307,10 +307,12 @@ async def test_stopping_a_worker_in_the_middle_gives_its_jobs_back_at_once(
         await anyio.sleep_forever()
 
     await installation.queue("a")
-    async with at_work(installation.worker(hangs)):
+    worker = installation.worker(hangs)
+    async with at_work(worker):
         await began.wait()
         assert [row[1] for row in await installation.rows()] == ["leased"]
     assert await installation.rows() == [("a", "queued", 0, None)]
+    assert worker.busy == 0
 
 
 async def test_what_is_done_when_a_worker_is_stopped_is_not_done_again(
@@ -352,8 +354,9 @@ async def test_a_long_job_is_held_on_to_and_done_once(installation: Installation
 
 
 async def test_a_job_that_was_taken_away_is_stopped(
-    installation: Installation, caplog: pytest.LogCaptureFixture
+    installation: Installation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cozy.engine.worker.POLL_S", 60.0)
     began, stopped = anyio.Event(), anyio.Event()
 
     async def hangs(job: Job) -> None:
@@ -365,12 +368,14 @@ async def test_a_job_that_was_taken_away_is_stopped(
 
     await installation.queue("a")
     worker = installation.worker(hangs, lease_s=0.6)
-    async with at_work(worker):
-        await began.wait()
-        await installation.database.write(lambda connection: connection.execute(outbox.delete()))
-        await stopped.wait()
-        while worker.busy:
-            await anyio.sleep(0.01)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            await began.wait()
+            worker.leave()
+            await installation.database.write(lambda connection: connection.execute(outbox.delete()))
+            await stopped.wait()
+    assert worker.busy == 0
     assert [record.getMessage() for record in caplog.records] == ["job was taken away"]
 
 
@@ -399,6 +404,42 @@ async def test_a_job_whose_lease_cannot_be_renewed_is_stopped_when_it_runs_out(
     async with at_work(Worker(away, {"memory": hangs}, lease_s=0.1, max_attempts=3)):
         await began.wait()
         await stopped.wait()
+
+
+async def test_a_job_that_is_slow_to_stop_does_not_take_its_next_attempt_with_it(
+    installation: Installation,
+) -> None:
+    tried: list[str] = []
+    second, left = anyio.Event(), anyio.Event()
+
+    class Away(Troubled):
+        async def renew(self, leases: Sequence[LeasedJob], *, lease_s: float) -> Collection[UUID]:
+            if second.is_set():
+                return await super().renew(leases, lease_s=lease_s)
+            raise StorageError("the database is away")
+
+    async def does(job: Job) -> None:
+        tried.append(job.payload["name"])
+        if len(tried) > 1:
+            second.set()
+            await left.wait()
+            return
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                while not second.is_set():
+                    worker.wake()
+                    await anyio.sleep(0.01)
+            left.set()
+
+    await installation.queue("a")
+    away: Any = Away(SqlOutbox(installation.database), set())
+    worker = Worker(away, {"memory": does}, lease_s=0.3, max_attempts=3)
+    async with at_work(worker):
+        while (await installation.rows())[0][1] != "done":
+            await anyio.sleep(0.01)
+    assert tried == ["a", "a"]
 
 
 async def test_jobs_that_end_together_are_put_on_record_together(installation: Installation) -> None:
