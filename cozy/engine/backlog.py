@@ -106,6 +106,7 @@ class Backlog:
                 await self._look()
             except StorageError as error:
                 _log.warning("the outbox cannot be read", extra={"code": error.code})
+            self._log()
             with anyio.move_on_after(max(LOOK_S, LOOK_SHARE * (monotonic() - began))):
                 await self._to_trim.wait()
                 await anyio.sleep(GATHER_S)
@@ -144,7 +145,11 @@ class Backlog:
         for watcher in self._watchers:
             watcher(self._bounds.on_full, count)
         self._untold += count
-        if (now := monotonic()) >= self._tell_again:
+        self._log()
+
+    def _log(self) -> None:
+        """What has not been told yet, unless something was a moment ago."""
+        if self._untold and (now := monotonic()) >= self._tell_again:
             facts = {"policy": self._bounds.on_full, "count": self._untold, "jobs": self._figures.waiting}
             _log.warning("the outbox is full", extra=facts)
             self._untold, self._tell_again = 0, now + TELL_EVERY_S

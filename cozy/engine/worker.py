@@ -195,7 +195,7 @@ class Worker:
         if (handler := self._handlers.get(target)) is not None:
             return handler
         kind, slash, engine = target.partition("/")
-        if slash and any(known.startswith(f"{kind}/") for known in self._handlers):
+        if slash:
             raise EngineInvalidRequest(target, f"no engine `{engine}` for {kind} is configured any more")
         raise EngineInvalidRequest(target, "nobody here does such jobs")
 

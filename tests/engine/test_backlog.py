@@ -198,15 +198,24 @@ async def test_a_turn_does_not_wait_for_ever(database: Database, slow_s: float, 
         await here.backlog.queued(1)
 
 
-async def test_a_full_outbox_leaves_a_line_now_and_then(
-    database: Database, caplog: pytest.LogCaptureFixture
+async def test_a_full_outbox_leaves_a_line_now_and_then_that_tells_all(
+    database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cozy.engine.backlog.LOOK_S", 0.01)
     here = await full(database, on_full="drop_new")
     with caplog.at_level(logging.WARNING, "cozy.outbox"):
         for _ in range(50):
             here.backlog.accepts(2)
-    [line] = caplog.records
-    assert (line.policy, line.count, line.jobs) == ("drop_new", 2, 2)  # type: ignore[attr-defined]
+        assert len(caplog.records) == 1
+        monkeypatch.setattr(here.backlog, "_tell_again", 0)  # time goes by
+        async with here.looking():
+            while len(caplog.records) < 2:
+                await anyio.sleep(0.005)
+    facts: list[Any] = caplog.records
+    assert [(line.policy, line.count, line.jobs) for line in facts] == [
+        ("drop_new", 2, 2),
+        ("drop_new", 98, 2),
+    ]
 
 
 async def test_a_database_that_is_away_leaves_the_last_figures(database: Database) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from cozy.adapters.sql_store import SqlStore
 from cozy.engine.learning import exchange_of, learning
-from cozy.engine.worker import Handler, Worker, _pause
+from cozy.engine.worker import LONGEST_ERROR, Handler, Worker, _pause, _words
 from cozy.errors import EngineCircuitOpen, EngineInvalidRequest, EngineUnavailable, StorageError
 from cozy.ports.context import EngineChoice
 from cozy.ports.memory import Exchange
@@ -513,6 +513,10 @@ async def test_what_is_to_be_erased_is_never_given_up(installation: Installation
     await installation.queue("a", kind="erase")
     await installation.worker(refuses, max_attempts=1).drain(5)
     assert [row[1] for row in await installation.rows()] == ["queued"]
+
+
+def test_of_an_error_only_the_beginning_is_kept() -> None:
+    assert len(_words(EngineUnavailable("memory", "x" * 9999))) == LONGEST_ERROR
 
 
 @pytest.mark.parametrize(
