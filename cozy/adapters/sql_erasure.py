@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
@@ -15,8 +14,10 @@ from cozy.adapters.sql_generations import bump
 from cozy.errors import NotFound
 from cozy.ports.erasure import Erasure, ToErase
 from cozy.ports.operations import AuditEvent
+from cozy.ports.store import Job
 from cozy.storage.context_tables import engine_generations, metadata
 from cozy.storage.database import Database
+from cozy.storage.outbox import job_row
 from cozy.storage.schema import utc_now
 from cozy.storage.tables import (
     api_keys,
@@ -94,20 +95,8 @@ class SqlErasures:
         """Queue a job for each engine, behind what is under way there, unless one waits already."""
         former = {target for target in seen if target.partition("/")[0] in ("memory", "profile")}
         queued = set(connection.execute(_QUEUED, {"user": user_id}).scalars())
-        rows: list[dict[str, Any]] = [
-            {
-                "id": uuid4(),
-                "user_id": user_id,
-                "target": target,
-                "kind": "erase",
-                "payload": {},
-                "state": "queued",
-                "attempts": 0,
-                "due_at": now,
-                "created_at": now,
-            }
-            for target in sorted({*self.targets, *former} - queued)
-        ]
+        targets = sorted({*self.targets, *former} - queued)
+        rows = [job_row(Job(uuid4(), target, user_id, {}, "erase"), now) for target in targets]
         if rows:
             connection.execute(insert(outbox), rows)
 

@@ -23,11 +23,12 @@ from cozy.adapters.message_rows import (
     stored_message,
 )
 from cozy.adapters.request_rows import Pruning, prune, save_request
-from cozy.adapters.sql_summaries import forget_from
+from cozy.adapters.sql_summaries import TEXT, forget_from
 from cozy.adapters.turn_attempts import attempts
 from cozy.errors import NotFound
 from cozy.ports.store import Session, StoredMessage, TurnRecord
 from cozy.storage.database import Database
+from cozy.storage.outbox import job_row
 from cozy.storage.schema import utc_now
 from cozy.storage.tables import messages, outbox, sessions, users
 from cozy.turn import Message, SessionId, TurnId, UserId
@@ -254,12 +255,12 @@ class SqlStore:
 
     async def summary(self, user_id: UserId, session_id: SessionId) -> str:
         session = await self.session(user_id, session_id)
-        return str(session.metadata.get("summary", ""))
+        return str(session.metadata.get(TEXT, ""))
 
     async def save_turn(self, record: TurnRecord) -> None:
         now = utc_now()
         rows = message_rows(record, now)
-        jobs = _job_rows(record, now)
+        jobs = [job_row(job, now) for job in record.jobs]
         is_marked = record.request is not None or bool(record.pending)
         is_time_to_prune = is_marked and self.pruning.is_due()
 
@@ -324,20 +325,3 @@ def _last(
     if not rows:
         _session(connection, values["user"], values["session"])
     return rows[::-1]
-
-
-def _job_rows(record: TurnRecord, now: datetime) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": job.id,
-            "user_id": job.user_id,
-            "target": job.target,
-            "kind": job.kind,
-            "payload": dict(job.payload),
-            "state": "queued",
-            "attempts": 0,
-            "due_at": now,
-            "created_at": now,
-        }
-        for job in record.jobs
-    ]

@@ -298,6 +298,21 @@ def _settle(connection: Connection, ending: Ending, now: datetime) -> None:
         connection.execute(_OVERTAKEN_ONE, {"job": ending.lease.job.id})
 
 
+def job_row(job: Job, now: datetime) -> dict[str, Any]:
+    """A new job, for whoever writes it together with what it comes from."""
+    return {
+        "id": job.id,
+        "user_id": job.user_id,
+        "target": job.target,
+        "kind": job.kind,
+        "payload": dict(job.payload),
+        "state": "queued",
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+    }
+
+
 def now_of(connection: Connection) -> datetime:
     """The server's clock, where several machines look at one database."""
     if connection.dialect.name == "sqlite":
