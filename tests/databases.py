@@ -31,6 +31,15 @@ from cozy.storage import migrate
 START_S = 30.0
 
 
+def wait_for_another(connection: Connection) -> None:
+    """Until another transaction of this PostgreSQL server waits for the end of this one."""
+    waiting = text(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
+    )
+    while not connection.execute(waiting).scalar_one():
+        connection.execute(text("SELECT pg_sleep(0.01)"))
+
+
 def plan_of(connection: Connection, statement: Executable, values: Mapping[str, object]) -> str:
     """How the database goes about a statement; on PostgreSQL, how it would if the tables were large."""
     if connection.dialect.name == "postgresql":

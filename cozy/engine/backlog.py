@@ -43,7 +43,6 @@ class Backlog:
     def __init__(self, outbox: Outbox, worker: Worker, bounds: OutboxSettings) -> None:
         self._outbox, self._worker, self._bounds = outbox, worker, bounds
         self._figures = OutboxFigures()
-        self._looked_at = monotonic()
         self._moved = anyio.Event()
         self._to_trim = anyio.Event()
         self._watchers: list[Watcher] = []
@@ -56,12 +55,10 @@ class Backlog:
 
     @property
     def is_full(self) -> bool:
-        most_s = self._bounds.max_age_s
-        if most_s and self._figures.waiting:
-            age_s = self._figures.oldest_waiting_s + monotonic() - self._looked_at
-            if age_s > most_s:
-                return True
-        return self._figures.waiting >= self._bounds.max_jobs
+        figures, bounds = self._figures, self._bounds
+        if bounds.max_age_s and figures.waiting and figures.oldest_waiting_s > bounds.max_age_s:
+            return True
+        return figures.waiting >= bounds.max_jobs
 
     def check(self) -> None:
         if self._bounds.on_full == "reject" and self.is_full:
@@ -80,8 +77,7 @@ class Backlog:
         if not self.is_full:
             return
         if self._bounds.on_full == "drop_oldest":
-            if self._figures.waiting > self._bounds.max_jobs:
-                self._to_trim.set()
+            self._to_trim.set()
         elif self._bounds.on_full == "slow":
             self._tell(1)
             await self._room()
@@ -112,14 +108,13 @@ class Backlog:
                 await anyio.sleep(GATHER_S)
 
     async def _look(self) -> None:
-        self._figures, self._looked_at = await self._outbox.figures(), monotonic()
+        self._figures = await self._outbox.figures()
         if self._bounds.on_full == "drop_oldest" and self.is_full:
             dropped = await self._outbox.trim(
                 keep=self._bounds.max_jobs, older_than_s=self._bounds.max_age_s or None
             )
             if dropped:
                 self._tell(dropped)
-            self._figures, self._looked_at = await self._outbox.figures(), monotonic()
         self._move()
 
     async def _room(self) -> None:

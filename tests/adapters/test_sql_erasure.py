@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from sqlalchemy import JSON, Table, func, insert, select, update
+from sqlalchemy import JSON, Connection, Table, func, insert, select, update
 
 from cozy.adapters.extraction import Extractor
 from cozy.adapters.sql_effects import SqlEffects
@@ -22,13 +22,14 @@ from cozy.errors import EngineUnavailable, NotFound
 from cozy.ports.effects import Effect
 from cozy.ports.operations import AuditEvent
 from cozy.ports.store import Job, JobKind, TurnRecord
-from cozy.storage.database import Database
+from cozy.storage.database import Database, open_database
 from cozy.storage.migrate import model_metadata
 from cozy.storage.outbox import SqlOutbox
 from cozy.storage.schema import StoredText, UtcDateTime, Uuid, utc_now
-from cozy.storage.tables import audit_events, outbox, sessions, users
+from cozy.storage.tables import audit_events, messages, outbox, sessions, users
 from cozy.turn import Message, SessionId, Turn, TurnId, UserId
 from tests.adapters.teaching import AnsweringLLM, exchange
+from tests.databases import wait_for_another
 
 OF_USERS = [table for table in model_metadata().sorted_tables if "user_id" in table.c]
 TARGETS = ["memory/embedded", "memory/mine", "profile/embedded"]
@@ -211,6 +212,7 @@ async def test_every_engine_is_made_to_forget_behind_what_is_under_way_there(hou
     ]
     claimed = {lease.job.target for lease in await house.outbox.claim(limit=9, lease_s=60)}
     assert claimed == {*wanted} - {"memory/mine"}
+    assert [one.target for one in (await house.erasures.state(ada)).waiting] == wanted, "until it is done"
 
 
 async def test_erasing_twice_queues_nothing_twice(house: House) -> None:
@@ -337,6 +339,68 @@ async def test_turns_that_are_stored_at_the_same_time_are_erased_or_refused_whol
                     tasks.start_soon(house.erasures.erase, ada, EVENT)
     counts = await house.counts(ada)
     assert (counts["sessions"], counts["messages"]) == (0, 0)
+
+
+async def test_a_turn_without_a_session_waits_for_an_erasure_under_way(postgres_url: str) -> None:
+    async with open_database(postgres_url) as database:
+        house, erasing = House(database), anyio.Event()
+        ada = await house.store.user("ada")
+        said_at = utc_now()
+
+        class Slow:
+            async def write(self, work: Any) -> Any:
+                def slowly(connection: Connection) -> Any:
+                    done = work(connection)
+                    erasing.set()
+                    wait_for_another(connection)
+                    return done
+
+                return await database.write(slowly)
+
+        slow: Any = Slow()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(SqlErasures(slow, []).erase, ada, EVENT)
+                await erasing.wait()
+                job = Job(uuid4(), "memory/embedded", ada, {"user": SECRET})
+                record = TurnRecord(
+                    TurnId(uuid4()), ada, None, "mia", (), "complete", 1, {}, (job,), said_at=said_at
+                )
+                await house.store.save_turn(record)
+        assert await house.jobs(ada) == []
+
+
+async def test_an_erasure_waits_for_a_turn_that_is_being_stored_and_takes_it_along(
+    postgres_url: str,
+) -> None:
+    """In the order in which the turn takes its locks: else each would wait for the other."""
+    async with open_database(postgres_url) as database:
+        house, storing, tries = House(database), anyio.Event(), list[str]()
+        ada = await house.store.user("ada")
+        session = (await house.store.create_session(ada, "mia")).id
+
+        class Counting:
+            async def write(self, work: Any) -> Any:
+                def once_more(connection: Connection) -> Any:
+                    tries.append("erase")
+                    return work(connection)
+
+                return await database.write(once_more)
+
+        def store(connection: Connection) -> None:
+            connection.execute(update(sessions).where(sessions.c.id == session).values(title=SECRET))
+            storing.set()
+            wait_for_another(connection)
+            connection.execute(insert(messages), row_of(messages, ada, session))
+
+        counting: Any = Counting()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(database.write, store)
+                await storing.wait()
+                await SqlErasures(counting, TARGETS).erase(ada, EVENT)
+        assert SECRET not in await house.everything(ada)
+        assert tries == ["erase"]
 
 
 async def test_an_unknown_user_is_not_found(house: House) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, select, update
 
 from cozy.adapters.sql_store import SqlStore
 from cozy.ports.outbox import Ending, JobProgress, LeasedJob, OutboxFigures
@@ -18,12 +18,9 @@ from cozy.storage.outbox import SqlOutbox
 from cozy.storage.schema import utc_now
 from cozy.storage.tables import outbox
 from cozy.turn import TurnId, UserId
-from tests.databases import plan_of
+from tests.databases import plan_of, wait_for_another
 
 LEASE_S = 60.0
-_WAITED_FOR = text(
-    "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
-)
 
 
 def _taking(job: UUID, taken: anyio.Event) -> Callable[[Connection], None]:
@@ -34,8 +31,7 @@ def _taking(job: UUID, taken: anyio.Event) -> Callable[[Connection], None]:
         lease = update(outbox).where(outbox.c.id == job).values(state="leased", leased_until=until)
         connection.execute(lease)
         taken.set()
-        while not connection.execute(_WAITED_FOR).scalar_one():
-            connection.execute(select(func.pg_sleep(0.01)))
+        wait_for_another(connection)
 
     return take
 
