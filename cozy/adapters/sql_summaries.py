@@ -81,21 +81,19 @@ def _fallen(connection: Connection, whose: Mapping[str, Any], keep: int) -> _Fal
         return None
     # what the history shows begins with words of the user
     shown = [position for position, role in last if role == "user"] or [position for position, _ in last]
-    until = int(metadata.get(UNTIL, 0))
+    summary, until = _summary_of(metadata)
     places = {**whose, "begin": until, "end": min(shown)}
     rows = connection.execute(_FALLEN.limit(MOST), places).all()
     said = [Message(role, content) for _, _, role, content in rows if content.strip()]
     if len(rows) < LEAST or not said:
         return None
-    return _Fallen(str(metadata.get(TEXT, "")), until, [row[0] for row in rows], said, rows[-1][1] + 1)
+    return _Fallen(summary, until, [row[0] for row in rows], said, rows[-1][1] + 1)
 
 
 def _store(connection: Connection, whose: Mapping[str, Any], fallen: _Fallen, text: str) -> bool:
     """Keep the summary, unless the session, its summary or a message of it has gone meanwhile."""
     metadata = connection.execute(_SESSION.with_for_update(), whose).scalar_one_or_none()
-    if metadata is None or int(metadata.get(UNTIL, 0)) != fallen.until:
-        return False
-    if str(metadata.get(TEXT, "")) != fallen.summary:
+    if metadata is None or _summary_of(metadata) != (fallen.summary, fallen.until):
         return False
     if connection.execute(_STILL_THERE, {"ids": fallen.ids}).scalar_one() < len(fallen.ids):
         return False
@@ -111,6 +109,11 @@ def forget_from(connection: Connection, session_id: SessionId, positions: Sequen
     """
     own = select(sessions.c.metadata).where(sessions.c.id == bindparam("session"))
     metadata = connection.execute(own, {"session": session_id}).scalar_one()
-    if positions and min(positions) < int(metadata.get(UNTIL, 0)):
+    if positions and min(positions) < _summary_of(metadata)[1]:
         kept = {key: value for key, value in metadata.items() if key not in (TEXT, UNTIL)}
         connection.execute(_WRITE.values(metadata=kept), {"session": session_id})
+
+
+def _summary_of(metadata: Mapping[str, Any]) -> tuple[str, int]:
+    """A session's summary, and the position of the first message that is not in it."""
+    return str(metadata.get(TEXT, "")), int(metadata.get(UNTIL, 0))

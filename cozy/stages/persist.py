@@ -42,7 +42,7 @@ class Persist:
     async def _save(self, reply: Reply, status: TurnStatus, ctx: StageContext) -> Saved:
         turn = ctx.turn
         jobs = tuple(ctx.jobs(reply)) if status == "complete" else ()
-        pending = _unseen(reply) if turn.session_id is None and status == "complete" else ()
+        pending = _unseen(reply) if turn.session_id is None else ()
         if turn.session_id is not None or jobs or turn.request is not None or pending:
             record = TurnRecord(
                 turn_id=turn.id,

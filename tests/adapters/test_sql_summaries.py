@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from cozy.adapters import sql_summaries as module
 from cozy.adapters.sql_sessions import SqlSessions
@@ -15,10 +16,12 @@ from cozy.adapters.sql_store import SqlStore
 from cozy.adapters.sql_summaries import LEAST, MOST, SqlSummaries
 from cozy.errors import EngineUnavailable, NotFound
 from cozy.ports.store import Session, TurnRecord
-from cozy.storage.database import Database
+from cozy.storage.database import Database, open_database
+from cozy.storage.schema import utc_now
 from cozy.storage.tables import sessions
 from cozy.turn import Message, TurnId
 from tests.adapters.teaching import AnsweringLLM
+from tests.databases import wait_for_another
 
 REAL = "openai/gpt-4.1-mini"
 KEEP = 4
@@ -106,6 +109,21 @@ async def test_it_rolls_on_from_where_it_was(database: Database) -> None:
     assert then.startswith("<summary>\nThey spoke of facts.\n</summary>\n\n<messages>\nuser: fact 3")
     assert "fact 2" not in then
     assert "more 2" not in then
+
+
+async def test_the_rest_of_a_turn_whose_beginning_the_history_has_lost_is_taken_in(
+    database: Database,
+) -> None:
+    talk = await new_talk(database, "Fine.")
+    await talk.say(*texts(3))
+    calls = (Message("assistant", "let me see"), Message("tool", "12:00", tool_call_id="c"))
+    said = (Message("user", "what time is it?"), *calls, Message("assistant", "noon"))
+    user, session = talk.session.user_id, talk.session.id
+    await talk.store.save_turn(TurnRecord(TurnId(uuid4()), user, session, "mia", said, "complete", 0, {}))
+    await talk.say("bye")  # the last four messages begin with the tool's
+    assert await talk.update(REAL)
+    shown = talk.llm.requests[0].messages[1].content
+    assert shown.endswith("user: what time is it?\nassistant: let me see\nassistant: noon\n</messages>")
 
 
 async def test_a_long_backlog_is_taken_in_piece_by_piece(talk: Talk) -> None:
@@ -242,6 +260,26 @@ async def test_a_session_that_is_deleted_meanwhile_stays_without(
     await talk.say(*texts(6))
     store, session = talk.store, talk.session
     assert not await meanwhile(talk, lambda: store.delete_session(session.user_id, session.id), monkeypatch)
+
+
+async def test_a_session_that_is_deleted_in_the_same_moment_stays_without(postgres_url: str) -> None:
+    async with open_database(postgres_url) as database:
+        talk, deleting = await new_talk(database), anyio.Event()
+        await talk.say(*texts(6))
+        mine = sessions.c.id == talk.session.id
+
+        def delete(connection: Connection) -> None:
+            connection.execute(update(sessions).where(mine).values(deleted_at=utc_now(), metadata={}))
+            deleting.set()
+            wait_for_another(connection)
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(database.write, delete)
+                await deleting.wait()
+                assert not await talk.update()
+        metadata = select(sessions.c.metadata).where(mine)
+        assert await database.read(lambda c: c.execute(metadata).scalar_one()) == {}
 
 
 async def test_another_users_session_is_as_none(talk: Talk) -> None:

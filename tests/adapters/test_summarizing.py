@@ -71,6 +71,15 @@ async def test_a_model_writes_it_anew(answer: str) -> None:
     assert llm.requests[0].sampling.max_tokens == 4 * BOUND
 
 
+async def test_of_a_long_message_a_model_is_shown_the_beginning_and_the_end() -> None:
+    llm = AnsweringLLM("Fine.")
+    await summarized(llm, REAL, "", said("first" + "x" * 100_000 + "last"))
+    shown = llm.requests[0].messages[1].content
+    assert len(shown) < 1100
+    assert "user: first" in shown
+    assert "last\n" in shown
+
+
 async def test_an_answer_without_an_end_is_not_read_to_it() -> None:
     llm = AnsweringLLM("word " * 100_000)
     assert tokens(await summarized(llm, REAL, "", said("hi"))) <= BOUND

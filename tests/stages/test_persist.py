@@ -192,6 +192,12 @@ async def test_a_turn_that_is_said_again_takes_the_place_of_the_first_attempt(di
     assert (await disk.store.session(disk.user, disk.session)).message_count == 4
 
 
+async def test_a_second_try_that_came_to_nothing_leaves_the_answer_that_was_there(disk: Disk) -> None:
+    await persist().run(Reply("noon", (Message("assistant", "noon"),)), disk.seat())
+    await persist().settle(Reply(error="ENGINE_TIMEOUT"), disk.seat(id=TurnId(uuid4()), retry_of=FIRST))
+    assert ("assistant", "noon") in await disk.messages()
+
+
 async def test_a_turn_that_resumes_another_adds_the_results_and_its_answer(disk: Disk) -> None:
     asked = Message("assistant", tool_calls=(CALL,))
     given = Message("tool", "12:00", tool_call_id="1")
