@@ -12,6 +12,7 @@ import pytest
 
 from cozy.storage import migrate
 from cozy.storage.database import Database, open_database
+from tests.clock import LoopClock, no_waiting
 from tests.databases import PostgresServer, postgres_server
 from tests.redis_server import some_redis
 
@@ -19,6 +20,19 @@ from tests.redis_server import some_redis
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+async def loop_clock() -> AsyncIterator[LoopClock]:
+    with LoopClock().wound() as clock:
+        yield clock
+
+
+@pytest.fixture
+async def no_time() -> AsyncIterator[None]:
+    """For what happens within the loop alone: nothing takes any time but what waits for some."""
+    with no_waiting():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ async def test_what_was_said_at_the_start_of_a_long_session_is_in_the_prompt(
         async with app.engine.run(last) as running:
             async for _ in running:
                 pass
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while await SqlOutbox(app.database).depth():
                 await anyio.sleep(0.01)
         prompt = await prompt_of(app, session)

@@ -153,7 +153,7 @@ class Upstream:
 
     async def reached(self, gate: str) -> None:
         """Wait until an answer stands before this gate."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await self._reached[gate].wait()
 
     def open(self, gate: str) -> None:
@@ -161,7 +161,7 @@ class Upstream:
 
     async def left(self, request: int = 0) -> None:
         """Wait until the client of a request has gone."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await self.requests[request].left.wait()
 
     async def serve(self, stream: SocketStream) -> None:

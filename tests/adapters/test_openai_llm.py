@@ -56,7 +56,7 @@ def model(clients: OpenAIClients, server: Upstream, **fields: Any) -> OpenAILLM:
 
 
 async def answer(llm: OpenAILLM, request: LLMRequest = REQUEST) -> list[Chunk]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with llm.stream(request) as chunks:
             return [chunk async for chunk in chunks]
 
@@ -71,7 +71,7 @@ async def failure(llm: OpenAILLM, request: LLMRequest = REQUEST) -> tuple[str, E
             async for chunk in chunks:
                 words += chunk.text if isinstance(chunk, TextChunk) else ""
 
-    with anyio.fail_after(10), pytest.raises(EngineError) as caught:
+    with anyio.fail_after(30), pytest.raises(EngineError) as caught:
         await listen()
     assert KEY not in str(caught.value)
     return words, caught.value
@@ -118,7 +118,7 @@ async def test_the_request_is_openais(llm: OpenAILLM, server: Upstream) -> None:
 
 async def test_words_come_as_they_are_said(llm: OpenAILLM, server: Upstream) -> None:
     server.then(Answer((sse(chunk("你")), Hold("on"), sse(chunk("好", finish="stop"), "[DONE]"))))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with llm.stream(REQUEST) as chunks:
             assert await anext(chunks) == TextChunk("你")
             await server.reached("on")

@@ -53,7 +53,7 @@ async def llm(server: Upstream) -> AsyncIterator[OpenAILLM]:
 async def answer(llm: OpenAILLM) -> tuple[list[Chunk], EngineError | None]:
     """What came, and the error it ended in."""
     got: list[Chunk] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         try:
             async with llm.stream(REQUEST) as chunks:
                 got.extend([chunk async for chunk in chunks])

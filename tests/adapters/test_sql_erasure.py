@@ -237,7 +237,7 @@ async def test_what_could_not_be_erased_yet_is_told_until_it_is(house: House) ->
     assert (await house.erasures.state(ada)).erased_at is None
     await SqlErasures(house.database, ["memory/mine"]).erase(ada, EVENT)
     worker = Worker(house.outbox, learning({"mine": engine}, {}), lease_s=30, max_attempts=1)
-    await worker.drain(5)
+    await worker.drain(30)
     [left] = (await house.erasures.state(ada)).waiting
     assert (left.target, left.attempts, left.last_error) == (
         "memory/mine",
@@ -246,7 +246,7 @@ async def test_what_could_not_be_erased_yet_is_told_until_it_is(house: House) ->
     )
     engine.away = False
     await house.database.write(lambda c: c.execute(update(outbox).values(due_at=utc_now())))
-    assert await worker.drain(5) == 0
+    assert await worker.drain(30) == 0
     state = await house.erasures.state(ada)
     assert state.erased_at is not None
     assert list(state.waiting) == []
@@ -273,7 +273,7 @@ async def test_a_job_that_is_being_done_meanwhile_leaves_nothing(house: House) -
     handlers = learning({"embedded": memories}, {"embedded": profiles})
     worker = Worker(house.outbox, handlers, lease_s=30, max_attempts=3)
     erasures = SqlErasures(house.database, ["memory/embedded", "profile/embedded"])
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
             await began.wait()
@@ -331,7 +331,7 @@ async def test_turns_that_are_stored_at_the_same_time_are_erased_or_refused_whol
         except NotFound:
             refused.append(session)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             for number, session in enumerate(ids):
                 tasks.start_soon(say, session)

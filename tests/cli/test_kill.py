@@ -59,7 +59,7 @@ async def clients_of(server: Running, key: str) -> AsyncGenerator[Clients]:
     async with httpx2.AsyncClient(
         base_url=f"http://127.0.0.1:{port}",
         headers={"authorization": f"Bearer {key}"},
-        timeout=20,
+        timeout=60,
         limits=httpx2.Limits(max_connections=TURNS),
     ) as client:
         yield Clients(client)

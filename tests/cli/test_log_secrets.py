@@ -234,7 +234,7 @@ class Day:
         await self.ask("POST", "/v1/personalities/reload", 422, admin)
 
     async def shake_hands(self, key: str) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
                 asks = {"connection": "upgrade", "upgrade": "websocket", "sec_websocket_version": "13"}
                 path = f"/{quote(self.planted.words['a value'])}?key={key}"
@@ -280,7 +280,7 @@ async def test_nothing_that_is_said_and_no_secret_is_written_by_a_server_at_its_
         admin = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
         planted.key("the admin's key", admin)
         base = f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(base_url=base, timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=base, timeout=60) as client:
             day = Day(planted, port, tmp_path, client)
             token, key = await day.account()
             await day.talk(key)

@@ -34,7 +34,7 @@ class Room:
     async def say(self, text: str, *, stop_after: str | None = None) -> None:
         turn = await self.conversation.turn(text)
         events: list[object] = []
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with self.app.engine.run(turn) as running:
                 async for event in running:
                     events.append(event)

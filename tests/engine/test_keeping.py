@@ -158,7 +158,7 @@ async def test_an_answer_that_waits_to_be_kept_is_kept_when_the_engine_stops() -
                     await anyio.wait_all_tasks_blocked()
                     answered.set()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as outer:
             outer.start_soon(application)
             await answered.wait()

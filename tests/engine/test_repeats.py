@@ -70,7 +70,7 @@ async def house(database: Database) -> House:
 async def begin(repeats: Repeats, turn: Turn, *, repeated: bool = False) -> Turn | KnownRequest:
     if repeated and turn.request is not None:
         turn = replace(turn, request=replace(turn.request, repeated=True))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return await repeats.begin(turn)
 
 

@@ -92,7 +92,7 @@ async def following(place: Place) -> AsyncIterator[None]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not holds():
             await anyio.sleep(0.01)
 

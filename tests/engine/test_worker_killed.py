@@ -52,7 +52,7 @@ async def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     assert await database.read(under_way) > 0
     worker = worker_of(database)
     with anyio.fail_after(30):
-        while await worker.drain(5):  # what it held is due when its lease runs out
+        while await worker.drain(30):  # what it held is due when its lease runs out
             await anyio.sleep(0.05)
 
     def kept(connection: Connection) -> tuple[list[int], int, set[str]]:

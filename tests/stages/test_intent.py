@@ -112,6 +112,7 @@ async def test_a_model_that_fails_leaves_it_to_the_rules(kind: str) -> None:
     assert here.notes["code"].startswith("ENGINE_")
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_model_that_hangs_leaves_time_for_the_rules() -> None:
     here = seat("我发烧了", {"fault": {"kind": "stall"}})
     with anyio.fail_after(0.3):  # the stage's deadline, as the engine sets it
@@ -121,6 +122,7 @@ async def test_a_model_that_hangs_leaves_time_for_the_rules() -> None:
     assert (error.code, error.engine) == ("ENGINE_TIMEOUT", "test")
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_model_that_stops_in_the_middle_has_cost_something() -> None:
     here = seat("我发烧了", {"text": ["med", "ical"], "fault": {"kind": "stall", "after": 1}})
     with anyio.fail_after(0.3):

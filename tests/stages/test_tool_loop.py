@@ -55,7 +55,7 @@ def seat(model: ScriptedLLM, tools: Toolbox, **facts: Any) -> Seat:
 
 
 async def looped(generation: Generation, here: Seat, **settings: Any) -> Reply:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         return await ToolLoop(ToolLoopSettings(type="tool_loop", **settings)).run(generation, here)
 
 
@@ -359,7 +359,7 @@ async def test_cancelling_the_stage_stops_its_tools() -> None:
             raise ToolError("never")
 
     here = seat(ScriptedLLM(), Slow(["a"]))
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(looped, wants("a"), here)
             while not here.events:

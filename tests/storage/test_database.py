@@ -175,7 +175,7 @@ async def test_a_caller_who_leaves_a_postgresql_write_gives_its_connection_back(
 async def test_a_read_that_is_cancelled_stops_at_once(sqlite_url: str) -> None:
     endless = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
     async with open_database(sqlite_url) as database:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             for _ in range(6):  # more than there are readers
                 with anyio.move_on_after(0.02):
                     await database.read(lambda c: c.execute(endless))
@@ -200,7 +200,7 @@ async def test_a_read_sees_one_moment(notes: Database, database_url: str) -> Non
 async def test_a_closed_database_answers_with_an_error(database_url: str) -> None:
     async with open_database(database_url) as database:
         pass
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         with pytest.raises(StorageError, match="closed"):
             await database.write(words)
         with pytest.raises(StorageError, match="closed"):
@@ -241,7 +241,7 @@ async def test_what_a_cancelled_application_leaves_is_written_before_the_databas
     async def write(word: str) -> None:
         outcome.append(await opened[0].write(lambda c: c.execute(text(f"SELECT '{word}'")).scalar()))
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             scope = await tasks.start(application)
             tasks.start_soon(opened[0].write, gate)

@@ -257,7 +257,7 @@ def client_of_many(house: Served) -> httpx2.AsyncClient:
 
     It lets a connection go long before the server does, which might else be in the moment of asking.
     """
-    return httpx2.AsyncClient(base_url=house.url, timeout=20, limits=httpx2.Limits(keepalive_expiry=1))
+    return httpx2.AsyncClient(base_url=house.url, timeout=60, limits=httpx2.Limits(keepalive_expiry=1))
 
 
 def bearer(credential: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ class Wire:
 
     async def answer(self, *, bodiless: bool = False) -> Answered:
         """The next whole answer."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             status, headers = await self.head()
             if bodiless or status in (204, 304) or 100 <= status < 200:
                 return Answered(status, headers, b"")
@@ -137,7 +137,7 @@ class Wire:
 
     async def piece(self) -> bytes:
         """The next chunk of a chunked answer; empty: the last."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             size = int(await self._reader.receive_until(b"\r\n", 1 << 16), 16)
             data = await self._reader.receive_exactly(size)
             await self._reader.receive_exactly(2)
@@ -147,7 +147,7 @@ class Wire:
         while data := await self.piece():
             yield data
 
-    async def closed(self, within_s: float = 5) -> bytes:
+    async def closed(self, within_s: float = 30) -> bytes:
         """What still comes before the server closes the connection."""
         rest = b""
         with anyio.fail_after(within_s):
@@ -193,7 +193,7 @@ def connections_of(house: Served) -> int:
     return sum(bool(c.laddr) and c.laddr[1] == house.port and c.status != "LISTEN" for c in mine)
 
 
-async def until(holds: Callable[[], bool], within_s: float = 5) -> None:
+async def until(holds: Callable[[], bool], within_s: float = 30) -> None:
     """Wait until it is so."""
     with anyio.fail_after(within_s):
         while not holds():

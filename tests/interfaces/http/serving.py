@@ -83,7 +83,7 @@ class Served:
     def http(self, credential: str | None = None, **headers: str) -> httpx2.AsyncClient:
         """A plain HTTP client."""
         sent = {**({"authorization": f"Bearer {credential}"} if credential else {}), **headers}
-        return httpx2.AsyncClient(base_url=self.url, headers=sent, timeout=20)
+        return httpx2.AsyncClient(base_url=self.url, headers=sent, timeout=60)
 
     def openai(self, credential: str, **options: Any) -> AsyncOpenAI:
         """OpenAI's own client."""

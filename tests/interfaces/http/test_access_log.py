@@ -38,7 +38,7 @@ async def house(
 
 async def told(caplog: pytest.LogCaptureFixture, number: int = 1) -> dict[str, Any]:
     """The fields of the last line, once there are `number`: it is written after the answer."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while len(lines := [r for r in caplog.records if r.getMessage() == "request"]) < number:
             await anyio.sleep(0.01)
     return fields(lines[-1])

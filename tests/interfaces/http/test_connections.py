@@ -161,18 +161,18 @@ async def test_an_idle_connection_ends_with_its_client(house: Served, how: str, 
         await until(lambda: connections_of(house) == 1)
         if how == "half closed":
             talk.end()
-            await talk.closed(within_s=2)
+            await talk.closed()
         elif how == "reset":
             talk.reset()
-    await until(lambda: connections_of(house) == 0, within_s=2)
+    await until(lambda: connections_of(house) == 0)
 
 
 async def test_a_client_that_says_that_it_asks_no_more_is_answered_and_let_go(house: Served) -> None:
     async with wire(house) as talk:
         await talk.send(request("GET", "/health"))
         talk.end()
-        assert (await talk.closed(within_s=2)).startswith(b"HTTP/1.1 200")
-    await until(lambda: connections_of(house) == 0, within_s=2)
+        assert (await talk.closed()).startswith(b"HTTP/1.1 200")
+    await until(lambda: connections_of(house) == 0)
 
 
 async def test_a_client_that_leaves_while_another_request_waits_behind_leaves_the_model_too(
@@ -203,7 +203,7 @@ async def test_a_reader_who_takes_nothing_is_cut_off_and_the_model_is_left(
         for request_ in range(n):
             await up.left(request_)
         # also the connection is given up, though its last words can never be delivered
-        await until(lambda: connections_of(slow_house) == 0, within_s=5)
+        await until(lambda: connections_of(slow_house) == 0)
 
 
 async def test_a_slow_reader_slows_the_model_and_memory_stays_flat(
@@ -236,7 +236,7 @@ async def test_a_reader_who_takes_nothing_of_an_answer_that_has_ended_is_let_go(
     async with wire(slow_house, receive_buffer=4096) as talk:
         with anyio.move_on_after(0.5):
             await talk.send(request("GET", "/docs") * 300)
-        await until(lambda: connections_of(slow_house) == 0, within_s=8)
+        await until(lambda: connections_of(slow_house) == 0)
 
 
 async def test_a_client_that_leaves_a_row_of_answers_is_no_fault_of_the_server(

@@ -163,7 +163,7 @@ async def test_the_log_line_of_a_request_has_them_without_their_words(
     break_memory(knowing)
     caplog.set_level(logging.INFO, "cozy")
     await asked(knowing, "ada")
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not (lines := [r for r in caplog.records if r.getMessage() == "request"]):
             await anyio.sleep(0.01)  # it is written after the answer
     [record] = lines

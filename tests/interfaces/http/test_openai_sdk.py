@@ -184,7 +184,7 @@ async def test_structured_output_is_parsed(client: AsyncOpenAI, up: Upstream) ->
 
 async def test_the_synchronous_client_does_as_well(house: Served, ada: str, up: Upstream) -> None:
     def talk() -> tuple[str | None, str]:
-        with OpenAI(base_url=f"{house.url}/v1", api_key=ada, max_retries=0, timeout=20) as client:
+        with OpenAI(base_url=f"{house.url}/v1", api_key=ada, max_retries=0, timeout=60) as client:
             whole = client.chat.completions.create(model="mia", messages=ASKED)
             with client.chat.completions.create(model="mia", messages=ASKED, stream=True) as stream:
                 words = "".join(c.choices[0].delta.content or "" for c in stream)

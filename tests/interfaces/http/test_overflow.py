@@ -56,7 +56,7 @@ async def fill(house: Served) -> None:
         "created_at": now,
     }
     await outbox.database.write(lambda connection: connection.execute(insert(table), row))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not house.service.backlog.is_full:
             await anyio.sleep(0.02)
 

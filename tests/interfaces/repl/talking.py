@@ -38,7 +38,7 @@ class Talk:
 
     async def seen(self, wanted: str | Callable[[str], bool]) -> str:
         """Wait until this can be read on the terminal; gives all that can be read then."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not (wanted(self.text) if callable(wanted) else wanted in self.text):
                 await anyio.sleep(0.01)
         return self.text
@@ -102,7 +102,7 @@ async def talking(
 
 async def jobs_done(app: App) -> None:
     """Wait until the worker has learned what turns have told."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while await app.worker._outbox.depth():
             await anyio.sleep(0.01)
 

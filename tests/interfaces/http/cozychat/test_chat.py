@@ -337,7 +337,7 @@ async def test_a_reader_who_leaves_in_the_middle_finds_the_question_again(
             if "从前有" in line:
                 break
     await up.left()
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not await said(ann, session_id):
             await anyio.sleep(0.02)
     assert (await said(ann, session_id))[0] == ("user", "讲个故事")

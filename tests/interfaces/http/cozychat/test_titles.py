@@ -124,7 +124,7 @@ async def test_the_front_end_finds_the_title_in_its_list(
         "use_memory": True,
     }
     assert (await ann.post(PATH, json=sent)).status_code == 200
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             listed = (await ann.get("/v1/sessions", params={"page_size": 100})).json()["sessions"]
             [title] = [one["title"] for one in listed if one["session_id"] == str(session.id)]
