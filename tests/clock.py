@@ -1,4 +1,4 @@
-"""The event loop's clock, in the hands of a test: deadlines that are met and missed alike on every machine."""
+"""The event loop's clock in the hands of a test: deadlines are met and missed alike on every machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class LoopClock:
 
     def __init__(self) -> None:
         self._loop: Any = asyncio.get_running_loop()
-        self._ahead_s = 0.0
+        self.ahead_s = 0.0
 
     def pass_by(self, seconds: float) -> None:
-        """Whoever waits for a moment until then has waited; what this calls for happens at the next `await`."""
-        self._ahead_s += seconds
+        """Whoever waits for a moment until then has waited, and goes on at the next `await`."""
+        self.ahead_s += seconds
 
     @contextmanager
     def wound(self) -> Iterator[LoopClock]:
         """In force within the block."""
         real = self._loop.time
-        self._loop.time = lambda: real() + self._ahead_s
+        self._loop.time = lambda: real() + self.ahead_s
         try:
             yield self
         finally:

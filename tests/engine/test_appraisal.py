@@ -101,11 +101,11 @@ async def test_no_question_is_asked_twice_and_nobody_is_asked_about() -> None:
 
 
 async def test_a_slow_engine_is_known_by_its_times() -> None:
-    found = await asked(scripted(timeout_s=0.001, knowledge={"delay_ms": 20}))
+    found = await asked(scripted(timeout_s=0.001, knowledge={"delay_ms": 50}))
     slow, quick = found["knowledge"], found["memory"]
     assert (slow.asked, slow.errors, len(slow.seconds)) == (4, {}, 4)
-    assert (slow.quantile(0.5) or 0) >= 0.02, "longer than a turn would have waited"
-    assert (quick.quantile(0.95) or 1) < (slow.quantile(0.5) or 0)
+    assert (slow.quantile(0.5) or 0) >= 0.05, "longer than a turn would have waited"
+    assert (quick.quantile(0.5) or 1) < (slow.quantile(0.5) or 0)
 
 
 async def test_an_engine_that_never_answers_is_not_asked_on_and_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,13 +200,11 @@ async def test_an_outbox_that_is_just_full_is_not_looked_at_for_every_turn(datab
 
 
 async def test_a_turn_waits_for_room(database: Database) -> None:
-    here = await full(database, slow_s=30)
+    here = await full(database, slow_s=60)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(here.backlog.queued, 1)
         await anyio.wait_all_tasks_blocked()
-        began = anyio.current_time()
         await here.worker.drain(30)
-    assert anyio.current_time() - began < 5
     assert here.told == [("slow", 1)]
 
 

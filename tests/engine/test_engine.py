@@ -245,6 +245,7 @@ async def test_a_turn_that_failed_is_kept_with_its_error() -> None:
     assert [(reply.text, reply.error) for reply in kept] == [("so ", "ENGINE_UNAVAILABLE")]
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_turn_whose_time_is_up_is_kept_with_its_error() -> None:
     save, kept = kept_by()
     await events_of(graph_of(speaker("so ", then=hangs), save, timeout_s=0.05))
@@ -277,6 +278,7 @@ async def test_keeping_that_fails_is_logged_and_the_turn_still_ends(caplog: pyte
     assert [r.levelname for r in caplog.records if r.name == "cozy.turn"] == ["WARNING", "ERROR"]
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_keeping_that_hangs_is_logged_and_ends_with_its_timeout(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -289,9 +291,10 @@ async def test_keeping_that_hangs_is_logged_and_ends_with_its_timeout(
     assert [r.levelname for r in caplog.records if r.name == "cozy.turn"] == ["WARNING", "ERROR"]
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_stage_that_keeps_is_not_cut_off_by_the_turns_deadline() -> None:
     async def saves(ctx: StageContext, **_: Any) -> str:
-        await anyio.sleep(0.2)
+        await anyio.sleep(2)
         return "saved"
 
     keeper = Keeper(saves)
@@ -342,11 +345,11 @@ def speaker_of_others() -> Any:
 
 async def test_the_time_of_a_stage_that_was_cut_off_is_its_own_in_the_trace() -> None:
     save, _ = kept_by()
-    last = (await events_of(graph_of(speaker("so ", then=hangs), save, timeout_s=0.1)))[-1]
+    last = (await events_of(graph_of(speaker("so ", then=hangs), save, timeout_s=0.3)))[-1]
     assert isinstance(last, TurnFailed)
     assert last.trace.critical_path == ("answer", "save")
     seconds = {segment.name: segment.seconds for segment in last.trace.segments}
-    assert seconds["answer"] == pytest.approx(0.1, rel=0.3)
+    assert seconds["answer"] >= 0.25
 
 
 # -- who watches ----------------------------------------------------------------------------------------

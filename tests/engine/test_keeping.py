@@ -195,6 +195,7 @@ async def test_a_bug_in_an_empty_value_fails_its_turn_and_no_other() -> None:
             assert isinstance(events[-1], TurnFailed)
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_keeping_a_turn_is_bounded_even_where_nobody_said_how_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -218,6 +219,7 @@ async def test_a_turn_that_is_kept_whole_is_not_told_to_have_failed() -> None:
     assert keeper.kept == [], "once is enough"
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_turn_whose_time_ends_after_it_was_kept_has_not_failed() -> None:
     graph = graph_of(
         speaker("hi"),

@@ -18,7 +18,7 @@ from cozy.stages.values import Reply
 from tests.engine.steps import engine_of, graph_of, place, speaker, turn
 
 MANY = 4 * EVENT_BUFFER
-PAUSE_S = 0.5
+PAUSE_S = 10
 
 
 async def test_a_hot_producer_waits_for_a_slow_reader() -> None:
@@ -39,7 +39,7 @@ async def test_a_hot_producer_waits_for_a_slow_reader() -> None:
 
 
 async def last_event_of_a_slow_reader(**facts: Any) -> Event:
-    """The end of a turn that says more than the buffer holds, to a reader who stops for half a second."""
+    """The end of a turn that says more than the buffer holds, to a reader who stops for a while."""
     deadline_s: dict[str, Any] = {"timeout_s": facts.pop("turn_timeout_s", 30.0)}
     graph = graph_of(speaker(*"x" * MANY, **facts), **deadline_s)
     with anyio.fail_after(30):
@@ -48,33 +48,34 @@ async def last_event_of_a_slow_reader(**facts: Any) -> Event:
             return [event async for event in running][-1]
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_time_spent_waiting_for_the_reader_is_not_the_stages() -> None:
     last = await last_event_of_a_slow_reader(timeout_s=PAUSE_S / 3)
     assert isinstance(last, TurnFinished)
     [answer] = last.trace.stages
-    assert answer.parts["reader"] == pytest.approx(PAUSE_S, rel=0.2)
+    assert answer.parts["reader"] == pytest.approx(PAUSE_S)
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_time_spent_waiting_for_the_reader_is_not_the_turns() -> None:
     last = await last_event_of_a_slow_reader(turn_timeout_s=PAUSE_S / 3)
     assert isinstance(last, TurnFinished)
     assert any(segment.name == "answer/reader" for segment in last.trace.segments)
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_two_stages_that_wait_for_the_reader_at_once_stop_the_clock_once() -> None:
     with anyio.CancelScope(deadline=anyio.current_time() + 60) as clock:
         deadline = clock.deadline
         reader = Reader(0)
         async with anyio.create_task_group() as tasks:
-            began = anyio.current_time()
             for _ in range(2):
                 tasks.start_soon(reader.tell, TextDelta("x", "a"), clock)
             await anyio.wait_all_tasks_blocked()
             assert clock.deadline == math.inf
-            await anyio.sleep(0.1)
+            await anyio.sleep(10)
             reader.leave()
-            waited = anyio.current_time() - began
-        assert clock.deadline - deadline == pytest.approx(waited, rel=0.2)
+        assert clock.deadline - deadline == pytest.approx(10)
 
 
 async def test_the_clock_stands_until_the_last_who_waits_is_through() -> None:
@@ -130,6 +131,7 @@ async def test_what_was_told_before_the_end_is_still_read() -> None:
     assert [await reader.next(), await reader.next()] == [TextDelta("x", "a"), None]
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_reader_whose_waiting_is_cancelled_misses_nothing() -> None:
     reader = Reader()
     with anyio.move_on_after(0.01):

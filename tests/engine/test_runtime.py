@@ -413,6 +413,7 @@ async def test_a_retry_that_succeeds_is_seen_in_the_trace_only() -> None:
     assert last.trace.engine_errors == (EngineFailure("x", "ENGINE_UNAVAILABLE"),) * 2
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_stage_that_keeps_its_deadline_is_not_tried_again_behind_it() -> None:
     async def does(ctx: StageContext) -> Reply:
         ctx.own_deadline(0.2)
@@ -450,6 +451,7 @@ async def test_a_stage_that_has_spoken_is_not_tried_again() -> None:
     assert (last.text, tries) == ("so ", [1])
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_retry_that_would_come_after_the_timeout_is_not_waited_for() -> None:
     does, tries = flaky(9, EngineUnavailable("x", "is away", retry_after_s=60))
     last = await failed(graph_of(place("answer", does, retries=3, timeout_s=SHORT, speaks=True)))
@@ -459,6 +461,7 @@ async def test_a_retry_that_would_come_after_the_timeout_is_not_waited_for() -> 
 # -- deadlines ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_each_stage_has_a_deadline_of_its_own() -> None:
     graph = graph_of(
         place("a", hangs, timeout_s=SHORT, on_error="degrade"),
@@ -473,6 +476,7 @@ async def test_each_stage_has_a_deadline_of_its_own() -> None:
     assert facts["b"]["reason"] == "stage `b` did not end within 0.1 s"
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_a_stage_that_does_not_end_in_time_ends_the_turn() -> None:
     last = await failed(graph_of(place("a", hangs, timeout_s=SHORT), speaker("x", takes=["a"])))
     assert (last.code, last.stage, last.message) == (
@@ -487,6 +491,7 @@ async def test_a_timeout_error_of_a_stage_is_not_taken_for_its_deadline() -> Non
     assert last.code == "INTERNAL_ERROR"
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_the_turn_has_a_deadline_above_all_stages() -> None:
     last = await failed(graph_of(place("a", hangs), speaker("x", takes=["a"]), timeout_s=SHORT))
     assert (last.code, last.stage, last.message) == (

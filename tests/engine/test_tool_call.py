@@ -12,6 +12,8 @@ from cozy.errors import ToolError
 from cozy.ports.tools import ToolCaller, ToolResult, ToolSpec
 from cozy.turn import TurnId, UserId
 
+pytestmark = pytest.mark.usefixtures("no_time")
+
 CALLER = ToolCaller(UserId(uuid4()), None, TurnId(uuid4()), "")
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 

@@ -23,6 +23,8 @@ from cozy.turn import ClientTool, Message, Sampling, ToolCall
 from cozy.usage import Usage
 from tests.stages.seat import ADA, FIRST, MAIN, Seat, persona, ports, turn
 
+pytestmark = pytest.mark.usefixtures("no_time")
+
 SCHEMA = {"type": "object", "properties": {"zone": {"type": "string"}}, "additionalProperties": False}
 ASKED = (Message("system", "You are Mia."), Message("user", "几点了"))
 

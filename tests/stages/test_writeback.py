@@ -139,6 +139,7 @@ async def test_in_step_a_job_that_has_failed_is_told(state: JobState) -> None:
         await run_in_step(JobProgress(state, "EngineTimeout: 不在"))
 
 
+@pytest.mark.usefixtures("no_time")
 async def test_in_step_a_job_that_is_late_is_not_waited_for_longer_than_the_stage_may() -> None:
     with pytest.raises(StageTimeout, match="stage `here` did not end within"):
         await run_in_step(None, timeout="50ms")
