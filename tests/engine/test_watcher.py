@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import pytest
 from cozy.dsl.check import CheckResult, check
 from cozy.dsl.project import Sources, read_project
 from cozy.dsl.world import World
-from cozy.engine.watcher import Reloader, stamps
+from cozy.engine.watcher import Reloader, Stamps, stamps
 from cozy.errors import StorageError
+from tests.clock import LoopClock
 
 GOOD = """\
 id: mia
@@ -82,9 +83,9 @@ def place(tmp_path: Path, signals: Counts) -> Place:
 
 
 @asynccontextmanager
-async def following(place: Place) -> AsyncIterator[None]:
+async def following(place: Place, look_s: float = QUICK_S) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(place.reloader.follow_files, QUICK_S)
+        tasks.start_soon(place.reloader.follow_files, look_s)
         tasks.start_soon(place.reloader.follow_signals, QUICK_S)
         await anyio.sleep(QUICK_S)
         yield
@@ -117,17 +118,36 @@ async def test_a_file_with_errors_is_told_with_its_places(
     assert "nmae" not in record.getMessage()
 
 
-async def test_a_file_that_changes_is_read_once_it_is_whole(place: Place) -> None:
-    async with following(place):
+async def test_a_file_that_changes_is_read_once_it_is_whole(
+    place: Place, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[object] = []
+
+    def counted(folders: Sequence[Path]) -> Stamps:
+        looks.append(folders)
+        return stamps(folders)
+
+    monkeypatch.setattr("cozy.engine.watcher.stamps", counted)
+
+    async def look() -> None:
+        before = len(looks)
+        while len(looks) == before:
+            await loop_clock.pass_by(0.1)
+
+    async with following(place, 2):
+        loop_clock.stop()
         place.write(GOOD[:20])
-        await anyio.sleep(QUICK_S / 2)
+        await look()
         place.write(GOOD.replace("Mia", "Maia"))
-        await until(lambda: place.read_count > 0)
-        await anyio.sleep(QUICK_S * 5)
+        await look()
+        assert place.read_count == 0
+        await look()
+        while place.read_count == 0:
+            await loop_clock.pass_by(0)
         assert place.reloader.state.last.errors == 0
-        count = place.read_count
-        await anyio.sleep(QUICK_S * 5)
-        assert place.read_count == count, "nothing has changed since"
+        for _ in range(3):
+            await look()
+        assert place.read_count == 1, "nothing has changed since"
 
 
 @pytest.mark.parametrize("change", ["new", "gone", "moved over"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from cozy.storage.outbox import SqlOutbox
 from cozy.storage.schema import utc_now
 from cozy.storage.tables import outbox
 from cozy.turn import Message, SessionId, TurnId, UserId
+from tests.clock import LoopClock
 
 
 @dataclass
@@ -66,10 +68,10 @@ async def installation(sqlite_url: str) -> AsyncIterator[Installation]:
 
 
 @asynccontextmanager
-async def at_work(worker: Worker) -> AsyncIterator[None]:
+async def at_work(worker: Worker, within_s: float = 30) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(worker.run)
-        with anyio.fail_after(30):
+        with anyio.fail_after(within_s):
             yield
         tasks.cancel_scope.cancel()
 
@@ -334,22 +336,47 @@ async def test_what_is_done_when_a_worker_is_stopped_is_not_done_again(
     assert [row[1] for row in await installation.rows()] == ["done"]
 
 
-async def test_a_long_job_is_held_on_to_and_done_once(installation: Installation) -> None:
+async def test_a_long_job_is_held_on_to_and_done_once(
+    installation: Installation, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later() -> datetime:
+        return utc_now() + timedelta(seconds=loop_clock.ahead_s)
+
+    monkeypatch.setattr("cozy.storage.outbox.utc_now", later)
+    monkeypatch.setattr("cozy.engine.worker.POLL_S", 3600)
     began: list[str] = []
     rest = anyio.Event()
+    renewals = 0
+
+    class Counting(Troubled):
+        async def renew(self, *args: Any, **options: Any) -> Collection[UUID]:
+            nonlocal renewals
+            kept = await super().renew(*args, **options)
+            renewals += 1
+            return kept
 
     async def takes_long(job: Job) -> None:
         began.append(job.payload["name"])
-        with anyio.move_on_after(0.6):  # twice its lease
-            await rest.wait()
+        await rest.wait()
+
+    def worker() -> Worker:
+        counting: Any = Counting(SqlOutbox(installation.database), set())
+        return Worker(counting, {"memory": takes_long}, lease_s=30, max_attempts=3)
 
     await installation.queue("a")
-    one, other = (installation.worker(takes_long, lease_s=0.3) for _ in range(2))
-    async with at_work(one), at_work(other):
-        while (await installation.rows())[0][1] != "done":
+    one, other = worker(), worker()
+    async with at_work(one, 3600), at_work(other, 3600):
+        while not began:
+            await anyio.sleep(0.005)
+        for third in range(1, 7):  # twice its lease
+            await loop_clock.pass_by(10)
+            while renewals < third:
+                await anyio.sleep(0.005)
             one.wake()
             other.wake()
-            await anyio.sleep(0.05)
+        rest.set()
+        while (await installation.rows())[0][1] != "done":
+            await anyio.sleep(0.005)
     assert began == ["a"]
     assert [row[2] for row in await installation.rows()] == [1]
 
@@ -591,7 +618,7 @@ async def test_a_worker_outlives_trouble_of_its_outbox(
                 await anyio.sleep(0.01)
 
     troubled: Any = Troubled(SqlOutbox(installation.database), {call})
-    worker = Worker(troubled, {"memory": does}, lease_s=0.3 if call == "renew" else 30, max_attempts=3)
+    worker = Worker(troubled, {"memory": does}, lease_s=1.5 if call == "renew" else 30, max_attempts=3)
     await installation.queue("first")
     async with at_work(worker):
         while troubled.trouble:

@@ -51,6 +51,7 @@ PERSONALITIES: Mapping[str, str] = {
 
 
 MOST_CONNECTIONS = 8
+KEEP_ALIVE_S = 20
 """Of `slow_house`."""
 
 
@@ -106,7 +107,7 @@ async def slow_house(
         upstream=module_upstream,
         personalities=PERSONALITIES,
         pipelines={"talk": TALK},
-        keep_alive_s=1.5,
+        keep_alive_s=KEEP_ALIVE_S,
         server={
             "head_timeout_s": 0.4,
             "body_timeout_s": 0.3,

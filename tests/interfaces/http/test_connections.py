@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, suppress
 import anyio
 import pytest
 
-from tests.interfaces.http.conftest import MOST_CONNECTIONS
+from tests.clock import LoopClock
+from tests.interfaces.http.conftest import KEEP_ALIVE_S, MOST_CONNECTIONS
 from tests.interfaces.http.raw import LIVE, Wire, asks, connections_of, request, until, wire
 from tests.interfaces.http.serving import Served
 from tests.upstream import Answer, Hold, Upstream, chunk, sse
@@ -45,26 +46,29 @@ SLOW = {
 
 @pytest.mark.parametrize(("before", "begun"), SLOW.values(), ids=SLOW.keys())
 async def test_a_head_that_comes_too_slowly_is_408(slow_house: Served, before: bytes, begun: bytes) -> None:
+    began = anyio.current_time()
     async with wire(slow_house) as talk, anyio.create_task_group() as tasks:
         if before:
             await talk.send(before + begun)
             assert (await talk.answer()).status == 200
         tasks.start_soon(drip, talk, LIVE[len(begun) :] * 100)
-        began = anyio.current_time()
         answer = await talk.answer()
         assert (answer.status, answer.headers["connection"]) == (408, "close")
         assert await talk.closed() == b""
-        assert 0.2 < anyio.current_time() - began < 1.2, "the keep-alive's time has not passed"
+        assert 0.2 < anyio.current_time() - began < KEEP_ALIVE_S / 2, "the keep-alive's time has not passed"
         tasks.cancel_scope.cancel()
     await until(lambda: connections_of(slow_house) == 0)
 
 
-async def test_a_head_in_pieces_that_comes_in_time_is_answered(slow_house: Served) -> None:
+async def test_a_head_in_pieces_that_comes_in_time_is_answered(
+    slow_house: Served, loop_clock: LoopClock
+) -> None:
+    loop_clock.stop()
     async with wire(slow_house) as talk:
         for _ in range(3):
             for piece in (LIVE[:7], LIVE[7:30], LIVE[30:]):
                 await talk.send(piece)
-                await anyio.sleep(0.05)
+                await loop_clock.pass_by(0.1)
             assert (await talk.answer()).status == 200
 
 
@@ -72,42 +76,54 @@ async def test_a_connection_that_never_asks_is_closed_without_a_word(slow_house:
     async with wire(slow_house) as talk:
         began = anyio.current_time()
         assert await talk.closed() == b""
-        assert anyio.current_time() - began < 1.2
+        assert anyio.current_time() - began < KEEP_ALIVE_S / 2
 
 
 async def test_between_requests_a_connection_may_be_idle_for_longer_than_a_head_may_take(
-    slow_house: Served,
+    slow_house: Served, loop_clock: LoopClock
 ) -> None:
+    loop_clock.stop()
     async with wire(slow_house) as talk:
         for _ in range(2):
             await talk.send(LIVE)
             assert (await talk.answer()).status == 200
-            await anyio.sleep(0.7)
+            await loop_clock.pass_by(0.9 * KEEP_ALIVE_S)
+        await loop_clock.pass_by(0.2 * KEEP_ALIVE_S)
         assert await talk.closed() == b""
 
 
-async def test_an_answer_may_take_longer_than_a_head(slow_house: Served, up: Upstream) -> None:
+async def test_an_answer_may_take_longer_than_a_head(
+    slow_house: Served, up: Upstream, loop_clock: LoopClock
+) -> None:
     up.then(Answer((Hold("words"), sse(chunk("Hi")), sse(chunk(finish="stop")), sse("[DONE]"))))
     key = await slow_house.key("ada")
+    loop_clock.stop()
     async with wire(slow_house) as talk:
         await talk.send(asks(key) + LIVE[:20])
         await up.reached("words")
-        await anyio.sleep(0.7)
+        await loop_clock.pass_by(0.7)
         up.open("words")
         assert (await talk.answer()).status == 200
         await talk.send(LIVE[20:])
         assert (await talk.answer()).status == 200
 
 
-async def test_http_2_that_is_begun_and_then_not_spoken_is_closed(slow_house: Served) -> None:
+async def test_http_2_that_is_begun_and_then_not_spoken_is_closed(
+    slow_house: Served, loop_clock: LoopClock
+) -> None:
     async with wire(slow_house) as talk:
         await talk.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        await talk.some(1)  # its own settings
+        await loop_clock.pass_by(KEEP_ALIVE_S)
         await talk.closed()
     await until(lambda: connections_of(slow_house) == 0)
 
 
-async def test_one_connection_too_many_is_503_and_the_others_go_on(slow_house: Served) -> None:
+async def test_one_connection_too_many_is_503_and_the_others_go_on(
+    slow_house: Served, loop_clock: LoopClock
+) -> None:
     await until(lambda: connections_of(slow_house) == 0)
+    loop_clock.stop()  # none is let go because the others take long to come
     async with AsyncExitStack() as stack:
         taken = [await stack.enter_async_context(wire(slow_house)) for _ in range(MOST_CONNECTIONS)]
         for talk in taken:
@@ -120,6 +136,7 @@ async def test_one_connection_too_many_is_503_and_the_others_go_on(slow_house: S
             await one_more.closed()
         await taken[0].send(LIVE)
         assert (await taken[0].answer()).status == 200
+    loop_clock.go_on()
     await until(lambda: connections_of(slow_house) == 0)
     async with wire(slow_house) as talk:
         await talk.send(LIVE)
