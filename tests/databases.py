@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Executable, event, text
 
 from cozy.storage import migrate
 
-START_S = 30.0
+START_S = 60.0
 
 
 def wait_for_another(connection: Connection) -> None:
@@ -127,7 +127,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 async def _connect(url: str) -> asyncpg.Connection:
-    return await asyncpg.connect(url, timeout=5)
+    return await asyncpg.connect(url, timeout=START_S)
 
 
 async def _shape(url: str) -> object:
@@ -142,7 +142,7 @@ async def _emptied(url: str, name: str, shape: object) -> bool:
     """Take every row out, and tell so; or tell that the tables are no longer those of `shape`."""
     connection = await _connect(url)
     try:
-        await connection.execute("SET lock_timeout = '5s'")
+        await connection.execute("SET lock_timeout = '30s'")
         await connection.fetch(_ALONE, name)
         if await connection.fetchrow(_SHAPE) != shape:
             return False

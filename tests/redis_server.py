@@ -12,12 +12,26 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-START_S = 20.0
+from cozy.adapters.shared_redis import SharedRedis
+
+T = TypeVar("T")
+
+START_S = 60.0
+
+
+class PatientRedis(SharedRedis):
+    """For what has to come of an answer, however late it is: on a busy machine others go on without it."""
+
+    async def ask(
+        self, command: Callable[[], Awaitable[T]], patience_s: float = START_S, *, writes: bool = False
+    ) -> T:
+        return await super().ask(command, START_S, writes=writes)
 
 
 def binary() -> str:

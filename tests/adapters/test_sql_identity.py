@@ -14,7 +14,6 @@ from sqlalchemy import select
 from cozy.adapters.memory_limits import MemoryLimits
 from cozy.adapters.redis_client import open_redis
 from cozy.adapters.redis_limits import RedisLimits
-from cozy.adapters.shared_redis import SharedRedis
 from cozy.adapters.sql_api_keys import found_key
 from cozy.adapters.sql_store import SqlStore
 from cozy.adapters.sql_users import account_of
@@ -36,6 +35,7 @@ from cozy.storage.database import Database
 from cozy.storage.tables import audit_events, users
 from cozy.turn import UserId
 from tests.adapters.people import PASSWORD, Clock, cheap_passwords, people
+from tests.redis_server import PatientRedis
 
 ADDRESS = "203.0.113.7"
 
@@ -208,7 +208,7 @@ async def test_accounts_are_counted_over_all_processes_where_there_is_redis(
 ) -> None:
     settings, address = AuthSettings(registrations_per_hour=1), "203.0.113.8"
     async with open_redis(redis_url) as one, open_redis(redis_url) as two:
-        first, second = (RedisLimits(SharedRedis(client, redis_prefix)) for client in (one, two))
+        first, second = (RedisLimits(PatientRedis(client, redis_prefix)) for client in (one, two))
         async with people(database, settings, limits=first) as identity:
             await identity.register("ann", None, PASSWORD, address=address)
         async with people(database, settings, limits=second) as identity:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,13 +11,14 @@ import pytest
 
 from cozy.adapters.sql_requests import SqlRequests
 from cozy.adapters.sql_store import SqlStore
-from cozy.engine import repeats as module
-from cozy.engine.repeats import Repeats
+from cozy.engine.repeats import LEASE_S, RENEWED_S, Repeats
 from cozy.errors import Conflict
 from cozy.ports.requests import KnownRequest
 from cozy.ports.store import TurnRecord, TurnStatus
 from cozy.storage.database import Database
+from cozy.storage.schema import utc_now
 from cozy.turn import Message, RequestMark, SessionId, Turn, TurnId, UserId
+from tests.clock import LoopClock
 
 REPLY: Mapping[str, Any] = {
     "text": "Hi.",
@@ -146,23 +148,47 @@ async def test_a_turn_without_a_mark_is_always_new(house: House) -> None:
 
 
 async def test_a_turn_is_taken_over_once_nobody_holds_its_claim(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: House, database: Database, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEASE_S", 1.0)
-    monkeypatch.setattr(module, "RENEWED_S", 0.05)
+    renewals, looks = 0, 0
+
+    class Counting(SqlRequests):
+        async def renew(self, *args: Any, **options: Any) -> None:
+            nonlocal renewals
+            await super().renew(*args, **options)
+            renewals += 1
+
+        async def claim(self, *args: Any, **options: Any) -> KnownRequest | None:
+            nonlocal looks
+            found = await super().claim(*args, **options)
+            looks += 1
+            return found
+
+    def later() -> datetime:
+        return utc_now() + timedelta(seconds=loop_clock.ahead_s)
+
+    monkeypatch.setattr("cozy.adapters.sql_requests.utc_now", later)
+    counting = Counting(database)
+    here, there = Repeats(counting), Repeats(counting)
     first, again = house.turn(), house.turn()
     taken = list[Turn | KnownRequest]()
 
     async def take_over() -> None:
-        taken.append(await begin(house.there, again))
+        taken.append(await there.begin(again))
 
-    await begin(house.here, first)
-    async with anyio.create_task_group() as tasks, anyio.create_task_group() as holding:
-        holding.start_soon(house.here.hold, first)
-        tasks.start_soon(take_over)
-        await anyio.sleep(2)
-        assert taken == [], "it runs, however long it takes"
-        holding.cancel_scope.cancel()
+    await begin(here, first)
+    async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as holding:
+            holding.start_soon(here.hold, first)
+            tasks.start_soon(take_over)
+            for count in range(1, int(2 * LEASE_S / RENEWED_S)):
+                await loop_clock.pass_by(RENEWED_S)
+                before = looks
+                while renewals < count or looks == before:
+                    await loop_clock.pass_by(0.01)
+            assert taken == [], "it runs, however long it takes"
+            holding.cancel_scope.cancel()
+        await loop_clock.pass_by(LEASE_S)
     assert taken == [replace(again, retry_of=first.id)]
 
 

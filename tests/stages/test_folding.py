@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -228,6 +228,6 @@ async def test_what_is_said_after_all_is_said_once() -> None:
 
 
 def test_what_repeats_itself_without_end_is_compared_in_no_time() -> None:
-    began = perf_counter()
+    began = thread_time()
     join([part("memory", "a" * (LONGEST - 1), *("a" * n for n in range(LEAST, LEAST + 100)))])
-    assert perf_counter() - began < 1
+    assert thread_time() - began < 1

@@ -472,7 +472,8 @@ async def test_what_the_sdk_retries_by_itself_is_stored_once(
     up.then(*[script] * 20)
 
     async def ask(case: str) -> None:
-        async with house.openai(ada, max_retries=2, timeout=1.0) as retrying:
+        patience_s = 3.0 if case == "late" else 60.0
+        async with house.openai(ada, max_retries=2, timeout=patience_s) as retrying:
             answer = await retrying.chat.completions.create(
                 model="plain",
                 messages=[{"role": "user", "content": case}],
