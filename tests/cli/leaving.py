@@ -16,7 +16,7 @@ from tests.upstream import Answer, Hold, Received, chunk, sse, usage_chunk
 
 WORDS = 12
 """In a whole answer."""
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 Place = Literal[
     "before the request",
     "in the request's head",

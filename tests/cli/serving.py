@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.cli.terminal import environment
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Running:
@@ -51,10 +51,12 @@ class Running:
         """Wait for a line with these words; gives it."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
+            # looked at first: what it said before it ended is then read below, or waits to be
+            ended = not any(reader.is_alive() for reader in self._readers)
             for line in [*self.err, *self.out]:
                 if words in line:
                     return line
-            if time.monotonic() > deadline or (self.process.poll() is not None and self._lines.empty()):
+            if ended or time.monotonic() > deadline:
                 raise AssertionError(f"`{words}` was not said, but:\n{''.join([*self.err, *self.out])}")
             try:
                 self._lines.get(timeout=0.1)

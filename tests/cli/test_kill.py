@@ -19,8 +19,8 @@ from tests.cli.projects import key_of, project
 from tests.cli.serving import Running, running
 from tests.upstream import says, upstream
 
-TURNS = 200
-TOLD = 60
+TURNS = 120
+TOLD = 36
 """So many clients have seen the end of their turn when the server is killed."""
 
 

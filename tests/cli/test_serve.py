@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.upstream import Answer, Hold, chunk, sse, upstream
 
 TINY = ["-m", "tests.cli.tiny_server"]
 SERVE = ["-m", "cozy", "serve", "--port", "0"]
+TALKS = 4
 
 
 # -- the server itself -------------------------------------------------------------------------------------
@@ -43,20 +43,18 @@ def test_a_running_stream_is_heard_to_its_end_and_nobody_new_is_let_in(tmp_path:
 
 def test_an_idle_connection_does_not_hold_the_stop_up(tmp_path: Path) -> None:
     with (
-        running(TINY, tmp_path, GRACE_S="20") as server,
+        running(TINY, tmp_path, GRACE_S="600") as server,
         socket.create_connection(("127.0.0.1", server.port)) as idle,
     ):
         idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b"200" in idle.recv(1000)
-        began = time.monotonic()
         server.tell(signal.SIGINT)
         assert server.end() == 0
-        assert time.monotonic() - began < 5
 
 
 def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
     with running(TINY, tmp_path, GRACE_S="0.3") as server:
-        stream = Stream(server.port, "/stream?s=20")
+        stream = Stream(server.port, "/stream?s=600")
         stream.read_until("word")
         server.tell(signal.SIGTERM)
         assert server.end() == 0
@@ -64,15 +62,13 @@ def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_stops_it_at_once(tmp_path: Path) -> None:
-    with running(TINY, tmp_path) as server:
-        stream = Stream(server.port, "/stream?s=20")
+    with running(TINY, tmp_path, GRACE_S="600") as server:
+        stream = Stream(server.port, "/stream?s=600")
         stream.read_until("word")
         server.tell(signal.SIGTERM)
         server.said("stopping when answers")
-        began = time.monotonic()
         server.tell(signal.SIGINT)
         assert server.end() == 128 + signal.SIGINT
-        assert time.monotonic() - began < 4
         assert "end of" not in stream.rest()
 
 
@@ -81,9 +77,6 @@ def test_its_answers_do_not_tell_what_serves_them(tmp_path: Path) -> None:
         head = get(server.port, "/").partition("\r\n\r\n")[0].lower()
         assert "hypercorn" not in head
         assert "server:" not in head
-
-
-# -- where it listens --------------------------------------------------------------------------------------
 
 
 # -- `cozy serve` ------------------------------------------------------------------------------------------
@@ -115,7 +108,7 @@ def test_a_first_start_shows_a_key_once_and_logs_it_never(tmp_path: Path) -> Non
     with running([*SERVE, "--log-format", "json"], tmp_path) as server:
         port = server.port
         key = server.said("export OPENAI_API_KEY=").strip().partition("=")[2]
-        assert f"http://127.0.0.1:{port}/v1" in "".join(server.err)
+        server.said(f"http://127.0.0.1:{port}/v1")
         assert '"status":"ok"' in get(port, "/health/live").replace(" ", "")
         server.tell(signal.SIGTERM)
         assert server.end() == 0
@@ -126,15 +119,7 @@ def test_a_first_start_shows_a_key_once_and_logs_it_never(tmp_path: Path) -> Non
         assert "OPENAI_API_KEY" not in "".join(again.err)
 
 
-def test_several_workers_answer_and_stop(tmp_path: Path) -> None:
-    with running([*SERVE, "--workers", "2", "--log-format", "text"], tmp_path) as server:
-        assert '"status"' in get(server.port, "/health/live")
-        assert "".join(server.err).count("export OPENAI_API_KEY=") == 1
-        server.tell(signal.SIGTERM)
-        assert server.end() == 0
-
-
-def test_every_worker_follows_a_reload_that_one_was_asked_for(tmp_path: Path) -> None:
+def test_several_workers_answer_stop_and_follow_a_reload_that_one_was_asked_for(tmp_path: Path) -> None:
     (tmp_path / "personalities").mkdir()
     mia = tmp_path / "personalities" / "mia.yaml"
     with running([*SERVE, "--workers", "2", "--log-format", "json"], tmp_path) as server:
@@ -154,15 +139,16 @@ def test_every_worker_follows_a_reload_that_one_was_asked_for(tmp_path: Path) ->
 
         mia.write_text("id: mia\nname: Mia\npipeline: standrad\n")
         assert "did you mean `standard`?" in reload()
-        until(lambda: conditions() == {"degraded"}, 15)
+        until(lambda: conditions() == {"degraded"})
         assert '"default"' in Stream(port, "/v1/models", key=key).rest(), "the last good ones are in use"
         mia.write_text("id: mia\nname: Mia\nprompt: You are Mia.\npipeline: standard\n")
         reload()
-        until(lambda: conditions() == {"ok"}, 15)
+        until(lambda: conditions() == {"ok"})
         # where one worker has answered all of it, the other one may be a moment behind
-        until(lambda: all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8)), 15)
+        until(lambda: all('"mia"' in Stream(port, "/v1/models", key=key).rest() for _ in range(8)))
         server.tell(signal.SIGTERM)
         assert server.end() == 0
+        assert "".join(server.err).count("export OPENAI_API_KEY=") == 1
         told = [json.loads(line) for line in server.out]
     found = [
         line["diagnostics"] for line in told if line["logger"] == "cozy.reload" and "diagnostics" in line
@@ -217,7 +203,7 @@ async def test_a_second_signal_cuts_turns_off_and_what_was_said_is_kept(
         project(tmp_path, model.base_url, url)
         server = stack.enter_context(running([*SERVE, "--workers", workers], tmp_path))
         port = await anyio.to_thread.run_sync(lambda: server.port)
-        for _ in range(6):
+        for _ in range(TALKS):
             talk = await stack.enter_async_context(raw.wire_to(port))
             await talk.send(sent)
             await talk.head()
@@ -231,5 +217,5 @@ async def test_a_second_signal_cuts_turns_off_and_what_was_said_is_kept(
     async with open_database(url) as database:
         rows = await database.read(lambda connection: connection.execute(statement).all())
     assert sorted(tuple(row) for row in rows) == sorted(
-        [("user", "interrupted", "tea?"), ("assistant", "interrupted", "Hi")] * 6
+        [("user", "interrupted", "tea?"), ("assistant", "interrupted", "Hi")] * TALKS
     )

@@ -135,6 +135,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
 
 
+def alone_in_flight(house: House) -> None:
+    """A scrape counts itself; the one before may be under way in the other process after it was read."""
+    until(lambda: figure(figures(house.port), "cozy_http_requests_in_flight") == 1)
+
+
+def nothing_runs(house: House) -> None:
+    until(lambda: figure(figures(house.port), "cozy_turns_running") == 0)
+
+
 def finished(told: Figures) -> float:
     return figure(told, "cozy_turns_total", personality="mia", outcome="finished")
 
@@ -160,8 +169,7 @@ def test_every_scrape_tells_the_sum_of_all_processes(house: House) -> None:
         assert figure(told, "cozy_connections_open") >= 1
         assert not any(name.endswith("_created") for name, _ in told)
         assert not any("pid" in dict(labels) for _, labels in told)
-    # the scrape before it may be under way in the other process for a moment after it was read
-    until(lambda: figure(figures(house.port), "cozy_http_requests_in_flight") == 1)
+    alone_in_flight(house)
 
 
 def test_histograms_stay_histograms(house: House) -> None:
@@ -184,7 +192,7 @@ def test_histograms_stay_histograms(house: House) -> None:
 def test_a_file_that_a_process_has_only_just_made_does_not_stop_a_scrape(house: House) -> None:
     [folder] = house.folder.iterdir()
     (empty := folder / "counter_share9.db").touch()
-    assert figure(figures(house.port), "cozy_http_requests_in_flight") == 1
+    alone_in_flight(house)
     empty.unlink()
 
 
@@ -203,9 +211,8 @@ def test_a_child_that_is_killed_leaves_its_counters_and_takes_its_gauges_along(h
     until(lambda: len(house.children()) == 2 and other not in house.children())
     more += house.talk()
     assert {finished(figures(house.port)) - before for _ in range(8)} == {len(more)}
-    told = figures(house.port)
-    assert figure(told, "cozy_turns_running") == 0
-    assert figure(told, "cozy_connections_open") < len(waiting)
+    nothing_runs(house)
+    until(lambda: figure(figures(house.port), "cozy_connections_open") < len(waiting))
     assert all(stream.rest() == "" for stream in waiting), "their connections were cut"
 
 
@@ -228,19 +235,19 @@ def test_nothing_falls_over_a_rolling_restart(house: House) -> None:
     assert not old & set(house.children())
     more = house.talk()
     assert {finished(figures(house.port)) - finished(before) for _ in range(8)} == {len(more)}
-    assert figure(figures(house.port), "cozy_turns_running") == 0
+    nothing_runs(house)
     # as many as there were processes at one time, and not more with each restart
     assert house.files("counter_*.db") <= {f"counter_share{n}.db" for n in range(3)}
     assert len(house.files("gauge_livesum_*.db")) == 2
 
 
-def test_the_figures_lie_in_a_private_folder_that_is_gone_at_the_end(tmp_path: Path) -> None:
-    with two_processes(tmp_path) as house:
-        [folder] = house.folder.iterdir()
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        house.server.tell(signal.SIGTERM)
-        assert house.server.end() == 0
-        assert list(house.folder.iterdir()) == []
+def test_the_figures_lie_in_a_private_folder_that_is_gone_at_the_end(house: House) -> None:
+    """The last of those who ask this server: it is stopped."""
+    [folder] = house.folder.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    house.server.tell(signal.SIGTERM)
+    assert house.server.end() == 0
+    assert list(house.folder.iterdir()) == []
 
 
 def test_a_single_process_keeps_its_figures_to_itself(tmp_path: Path) -> None:

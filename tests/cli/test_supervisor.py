@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.serving import Running, Stream, get, running, until
+from tests.cli.serving import PATIENCE_S, Running, Stream, get, running, until
 
 TINY = ["-m", "tests.cli.tiny_server"]
 
@@ -43,7 +43,7 @@ def pids(port: int, count: int) -> set[int]:
 
 def refused(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
     except ConnectionRefusedError:
         return True
     return False
@@ -106,16 +106,14 @@ def test_starting_anew_loses_no_stream_and_no_request(two: Running) -> None:
 
 def test_a_second_signal_ends_it_at_once_and_in_order(tmp_path: Path) -> None:
     left = tmp_path / "left"
-    with running(TINY, tmp_path, WORKERS="2", LEFT=str(left)) as server:
-        stream = Stream(server.port, "/stream?s=20")
+    with running(TINY, tmp_path, WORKERS="2", GRACE_S="600", LEFT=str(left)) as server:
+        stream = Stream(server.port, "/stream?s=600")
         stream.read_until("word")
         children = pids(server.port, 2)
         server.tell(signal.SIGTERM)
         server.said("stopping when answers")
-        began = time.monotonic()
         server.tell(signal.SIGTERM)
         assert server.end() == 128 + signal.SIGTERM
-        assert time.monotonic() - began < 5
         assert "end of" not in stream.rest()
         assert left.read_text() == "kept", "it was cut off, not killed"
         assert not any(alive(child) for child in children)
@@ -144,7 +142,7 @@ def test_a_second_signal_reaches_children_that_are_still_starting(tmp_path: Path
 
 def test_what_outlives_the_grace_is_cut_off_and_the_stop_is_still_clean(tmp_path: Path) -> None:
     with running(TINY, tmp_path, WORKERS="2", GRACE_S="0.3") as server:
-        stream = Stream(server.port, "/stream?s=20")
+        stream = Stream(server.port, "/stream?s=600")
         stream.read_until("word")
         server.tell(signal.SIGTERM)
         assert server.end() == 0

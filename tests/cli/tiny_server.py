@@ -23,7 +23,7 @@ from cozy.cli.shared_metrics import open_shares
 from cozy.cli.supervisor import Supervisor
 from cozy.settings import ServerSettings
 
-SETTINGS = ServerSettings(port=0, grace_s=float(os.environ.get("GRACE_S", "10")))
+SETTINGS = ServerSettings(port=0, grace_s=float(os.environ.get("GRACE_S", "60")))
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -89,7 +89,7 @@ def main() -> int:
             quick_s=float(os.environ.get("QUICK_S", "0.2")),
             longest_pause_s=0.2,
             leaving_s=1,
-            haste_s=float(os.environ.get("HASTE_S", "5")),
+            haste_s=float(os.environ.get("HASTE_S", "60")),
         )
         return anyio.run(supervisor.run)
 
