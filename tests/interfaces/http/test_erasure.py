@@ -9,14 +9,17 @@ from uuid import UUID
 import anyio
 import pytest
 
+from cozy.storage.database import open_database
+from cozy.storage.migrate import model_metadata
 from tests.interfaces.http.serving import Served, served
-from tests.upstream import says, upstream
+from tests.upstream import Answer, Hold, chunk, says, sse, upstream
 
 SAID = {"model": "mia", "messages": [{"role": "user", "content": "hello"}], "cozy": {"session_id": "new"}}
 
 
 @pytest.fixture
-async def house(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Served]:
+async def house(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    monkeypatch.setattr("cozy.engine.worker.POLL_S", 60.0)  # it is told, and need not look by itself
     async with (
         upstream(default=says("[]")) as model,
         served(tmp_path, sqlite_url, upstream=model) as running,
@@ -42,6 +45,40 @@ async def test_an_admin_erases_a_user_who_goes_on_using_cozy(house: Served) -> N
         assert (told["waiting"], told["removed"]) == ([], {})
         assert told["erased_at"] is not None
         assert (await talking.post("/v1/chat/completions", json=SAID)).status_code == 200
+
+
+@pytest.mark.parametrize(("session", "status"), [("new", 404), (None, 200)], ids=["session", "alone"])
+async def test_of_a_turn_that_is_answered_meanwhile_nothing_is_in_any_table(
+    tmp_path: Path, sqlite_url: str, session: str | None, status: int
+) -> None:
+    word = "Uhrwerk-Orange"
+    said = {"model": "mia", "messages": [{"role": "user", "content": f"I like {word}"}]}
+    said |= {"cozy": {"session_id": session}} if session else {}
+    answers: list[int] = []
+    async with (
+        upstream(default=says("[]")) as model,
+        served(tmp_path, sqlite_url, upstream=model) as house,
+        house.http(await house.key("ada")) as talking,
+        house.http(await house.key("root", admin=True)) as admin,
+    ):
+        model.then(Answer((sse(chunk(word)), Hold("erased"), sse(chunk(finish="stop"), "[DONE]"))))
+
+        async def say() -> None:
+            answer = await talking.post(
+                "/v1/chat/completions", json=said, headers={"idempotency-key": f"about-{word}"}
+            )
+            answers.append(answer.status_code)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say)
+            await model.reached("erased")
+            await admin.post(f"/v1/admin/users/{(await house.user('ada')).id}/erasure")
+            model.open("erased")
+    assert answers == [status]
+    async with open_database(sqlite_url) as database:
+        for table in model_metadata().sorted_tables:
+            rows = await database.read(lambda c, t=table: c.execute(t.select()).all())
+            assert word not in repr(rows), table.name
 
 
 @pytest.mark.parametrize(
