@@ -33,6 +33,9 @@ async def test_an_admin_erases_a_user_who_goes_on_using_cozy(house: Served) -> N
     async with house.http(key) as talking, house.http(await house.key("root", admin=True)) as admin:
         session = (await talking.post("/v1/chat/completions", json=SAID)).json()["cozy"]["session_id"]
         assert (await admin.get(route)).json()["erased_at"] is None
+        with anyio.fail_after(10):
+            while await house.service.outbox.depth() or house.service.worker.busy:
+                await anyio.sleep(0.02)
         erased = await admin.post(route)
         assert erased.status_code == 202
         assert erased.json()["user_id"] == str(ada)
