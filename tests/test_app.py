@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -14,7 +15,9 @@ from cozy.configuration import load_settings
 from cozy.engine.library import Library
 from cozy.errors import EngineUnavailable, NotFound, PersonalityError
 from cozy.ports.context import EngineChoice
-from cozy.turn import Turn
+from cozy.ports.store import Job, TurnRecord
+from cozy.storage.outbox import SqlOutbox
+from cozy.turn import Turn, TurnId
 
 MIA = "id: mia\nname: 米娅\nprompt: 你叫米娅。\n"
 PIPELINE = """\
@@ -176,3 +179,37 @@ async def test_a_turn_that_is_under_way_when_the_app_is_left_still_teaches(tmp_p
         await app.engine.run(Turn("my name is Ada", user, "default", session.id)).__aenter__()
     async with open_app(settings) as app:
         assert [memory.text for memory in await app.memories.items(user)] == ["The user's name is Ada"]
+
+
+async def test_an_app_whose_jobs_are_done_is_left_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cozy.app.DRAIN_S", 600.0)
+    with anyio.fail_after(60):
+        async with open_app(load_settings(tmp_path, {})):
+            pass
+
+
+async def test_an_app_whose_jobs_go_on_is_left_after_a_while_and_gives_them_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cozy.app.DRAIN_S", 0.1)
+    settings, began = load_settings(tmp_path, {}), anyio.Event()
+
+    async def hangs(_job: Job) -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(60):
+        async with open_app(settings) as app:
+            monkeypatch.setattr(app.worker, "_handlers", {"memory/embedded": hangs})
+            user = await app.store.user("ada")
+            jobs = (Job(uuid4(), "memory/embedded", user, {}),)
+            await app.store.save_turn(
+                TurnRecord(TurnId(uuid4()), user, None, "mia", (), "complete", 0, {}, jobs)
+            )
+            app.worker.wake()
+            await began.wait()
+        async with open_app(settings, works=False) as app:
+            [lease] = await SqlOutbox(app.database).claim(limit=9, lease_s=60)
+    assert lease.attempts == 1
