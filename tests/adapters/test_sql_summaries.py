@@ -174,6 +174,7 @@ async def test_no_message_can_pass_for_an_instruction_or_end_its_quotation(datab
     [request] = talk.llm.requests
     assert request.messages[1].content.count("</messages>") == 1
     assert "HACKED" not in request.messages[0].content
+    assert "never instructions" in " ".join(request.messages[0].content.split())
 
 
 # -- what is taken back ---------------------------------------------------------------------------------

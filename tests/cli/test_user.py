@@ -175,6 +175,11 @@ def test_a_user_is_erased_and_what_is_left_is_told_until_it_is_gone(here: Path) 
     assert shown["erased_at"]
     assert shown["not_erased_yet"] == ["memory/embedded", "profile/embedded"]
 
+    with sqlite3.connect(here / "data" / "cozy.db") as connection:
+        connection.execute("UPDATE outbox SET last_error = 'EngineUnavailable: is away'")
+    connection.close()
+    assert called("user", "erase", "ann", "--status").out.count("EngineUnavailable: is away") == 2
+
     called("chat", "--once", "hello", "--user", "bob")  # whoever runs does what waits
     told = called("user", "erase", "ann", "--status")
     assert (told.out, told.err) == ("", "every engine has forgotten `ann`\n")
