@@ -83,6 +83,7 @@ async def test_what_the_history_no_longer_shows_is_in_the_summary_and_nothing_el
 
 
 async def test_it_waits_until_enough_has_fallen_out(talk: Talk) -> None:
+    assert not await talk.update(), "nothing was said yet"
     await talk.say(*texts((KEEP + LEAST) // 2 - 1))
     assert not await talk.update()
     await talk.say("one more")
