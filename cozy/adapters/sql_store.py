@@ -102,7 +102,7 @@ _USER = (
 # the row's lock is held until the commit: positions are given to one turn at a time
 _COUNT_TURN = (
     update(sessions)
-    .where(*_OWNED)
+    .where(*_OWNED, ~exists().where(users.c.id == bindparam("user"), users.c.erased_at >= bindparam("said")))
     .values(
         message_count=sessions.c.message_count + bindparam("count"),
         total_tokens=sessions.c.total_tokens + bindparam("spent"),
@@ -265,7 +265,7 @@ class SqlStore:
         is_time_to_prune = is_marked and self.pruning.is_due()
 
         def work(connection: Connection) -> None:
-            if record.session_id is not None:  # which is gone where its user was erased meanwhile
+            if record.session_id is not None:  # not found where its user was erased meanwhile
                 self._save_messages(connection, record, rows, now)
             elif is_erased(connection, record.user_id, record.said_at or now):
                 return
@@ -289,6 +289,7 @@ class SqlStore:
             "user": record.user_id,
             "count": len(rows),
             "spent": record.tokens,
+            "said": record.said_at or now,
             "now": now,
         }
         end = connection.execute(_COUNT_TURN, values).scalar()

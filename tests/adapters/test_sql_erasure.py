@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -315,6 +316,22 @@ async def test_a_turn_that_is_under_way_leaves_no_half_of_it(house: House) -> No
         1,
         True,
     )
+
+
+async def test_what_was_said_before_an_erasure_is_not_kept_in_a_session_that_was_made_after_it(
+    house: House,
+) -> None:
+    """As where a request that came twice waited for its first turn meanwhile."""
+    ada = await house.store.user("ada")
+    turn = Turn("I live in rome", ada, "mia")
+    await house.erasures.erase(ada, EVENT)
+    session = (await house.store.create_session(ada, "mia")).id
+    said = (Message("user", turn.text), Message("assistant", "ok"))
+    record = TurnRecord(turn.id, ada, session, "mia", said, "complete", 1, {}, said_at=turn.received_at)
+    with pytest.raises(NotFound, match="session"):
+        await house.store.save_turn(record)
+    await house.store.save_turn(replace(record, said_at=utc_now()))
+    assert len(await house.store.history(ada, session, limit=9)) == 2
 
 
 async def test_turns_that_are_stored_at_the_same_time_are_erased_or_refused_whole(house: House) -> None:
