@@ -395,7 +395,7 @@ async def test_a_job_that_was_taken_away_is_stopped(
             stopped.set()
 
     await installation.queue("a")
-    worker = installation.worker(hangs, lease_s=0.6)
+    worker = installation.worker(hangs, lease_s=1.5)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
