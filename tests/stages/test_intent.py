@@ -113,6 +113,13 @@ async def test_a_model_that_fails_leaves_it_to_the_rules(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("no_time")
+async def test_a_model_is_not_waited_for_for_ever_where_nobody_says_how_long() -> None:
+    here = seat("hello", {"fault": {"kind": "stall"}})
+    with anyio.fail_after(60):
+        assert (await asking(timeout=None).run(here)).by == "rules"
+
+
+@pytest.mark.usefixtures("no_time")
 async def test_a_model_that_hangs_leaves_time_for_the_rules() -> None:
     here = seat("我发烧了", {"fault": {"kind": "stall"}})
     with anyio.fail_after(0.3):  # the stage's deadline, as the engine sets it
