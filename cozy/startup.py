@@ -151,10 +151,10 @@ async def _model(settings: Settings, environ: Mapping[str, str], found: Findings
 async def _engines(settings: Settings, environ: Mapping[str, str], found: Findings) -> None:
     for name, engine in settings.engines.items():
         # with a key, there need be no account
-        if engine.api_key_env and environ.get(engine.api_key_env):
+        if engine.api_key_env and environ.get(engine.api_key_env, "").strip():
             continue
         for variable in filter(None, (engine.api_key_env, engine.password_env)):
-            if not environ.get(variable):
+            if not environ.get(variable, "").strip():
                 found.warnings.append(f"`{variable}` is not set: the engine `{name}` may refuse to answer")
 
 

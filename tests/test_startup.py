@@ -84,7 +84,8 @@ async def test_a_key_that_is_missing_is_warned_of(
 async def test_the_key_of_an_engine_that_is_missing_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "cozy.toml").write_text('[engines.facts]\nkind = "memobase"\napi_key_env = "FACTS_KEY"\n')
     words = "`FACTS_KEY` is not set: the engine `facts` may refuse to answer"
-    assert words in (await findings(configured(tmp_path), {})).warnings
+    for environ in ({}, {"FACTS_KEY": " \n"}):
+        assert words in (await findings(configured(tmp_path), environ)).warnings
     assert words not in (await findings(configured(tmp_path), {"FACTS_KEY": "k"})).warnings
 
 

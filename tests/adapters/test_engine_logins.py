@@ -143,6 +143,14 @@ async def test_a_login_goes_on_though_who_needed_it_has_no_more_time(
         assert mem0.asked["POST /auth/login"] == 1
 
 
+async def test_white_space_around_a_key_is_none_of_it(
+    mem0: FakeMem0, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(opened.ENVIRON, "MEM0_KEY", f" {opened.ENVIRON['MEM0_KEY']}\n")
+    async with opened.mem0(mem0, database) as memories:
+        assert await memories.items(ADA) == []
+
+
 @pytest.mark.parametrize("key", ["two\nlines", "a\x00b", "钥匙-key"], ids=["lines", "NUL", "Chinese"])
 async def test_a_key_that_no_request_can_carry_is_told_as_that(
     mem0: FakeMem0, database: Database, monkeypatch: pytest.MonkeyPatch, key: str
