@@ -255,7 +255,7 @@ class Lookups(Generic[T]):
             keys = await self._keys(shelf, asked)
         except StorageError:
             return  # it was for speed alone
-        if keys[0] not in self._flights and self._fresh(shelf, keys[0]) is None:
+        if keys[0] not in self._flights:
             self._begin(shelf, keys, asked)
 
     # -- what is kept ----------------------------------------------------------------------------------

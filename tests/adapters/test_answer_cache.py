@@ -30,6 +30,12 @@ def test_short_answers_take_room_too(clock: Clock) -> None:
     assert cache.near(keys[-1]) is not None, "the least used go first"
 
 
+def test_where_nothing_is_to_be_kept_nothing_is(clock: Clock) -> None:
+    cache = AnswerCache(0, clock=clock)
+    cache.keep(["a"], b"[]")
+    assert cache.near("a") is None
+
+
 async def test_an_older_answer_of_another_process_takes_the_place_of_none(
     clock: Clock, redis_url: str, redis_prefix: str
 ) -> None:

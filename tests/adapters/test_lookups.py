@@ -623,8 +623,11 @@ async def test_what_a_write_makes_old_is_fetched_ahead(place: Place) -> None:
     assert (other.record.cache, other.items[0].text) == ("stale", "likes coffee")
 
 
-async def test_what_is_there_already_is_not_fetched_ahead(place: Place) -> None:
-    await place.ask(prefetch=True)
+async def test_what_a_turn_is_asking_already_is_not_fetched_ahead(place: Place, tasks: TaskGroup) -> None:
+    place.engine.gate = anyio.Event()
+    tasks.start_soon(lambda: place.ask(prefetch=True))
+    while not place.engine.running:
+        await anyio.sleep(0)
     shelf, asked = place.lookups._shelf, place.lookups._last[ADA]
     assert shelf is not None
     await place.lookups._ask_again(shelf, asked)

@@ -160,6 +160,13 @@ def test_a_pattern_that_unfolds_into_more_than_fits_is_refused(pattern: str) -> 
         rule(patterns=(pattern,))
 
 
+@pytest.mark.parametrize("said", ["what's up", "what’s up", "whatʼs up", "WHAT‘S UP"])
+@pytest.mark.parametrize("written", ["what's up", "what’s up"])
+def test_an_apostrophe_is_one_however_it_is_written(said: str, written: str) -> None:
+    assert label(said, hello=rule(keywords=(written,))) == "hello"
+    assert label(said, hello=rule(patterns=(written,))) == "hello"
+
+
 def test_of_a_long_message_the_beginning_is_looked_at() -> None:
     far = rule(keywords=("fever",))
     assert label("x " * (SEEN // 2 - 5) + "fever", medical=far) == "medical"
