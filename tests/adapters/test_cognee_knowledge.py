@@ -65,6 +65,7 @@ async def test_a_distance_becomes_a_relevance(knowledge: CogneeKnowledge) -> Non
 @pytest.mark.parametrize(
     ("distance", "score"),
     [(0, 1.0), (1, 0.0), (0.25, 0.75), (-3, 1.0), (-0.5, 1.0), (2, 0.0), (7.5, 0.0), (10**400, 0.0)],
+    ids=["none", "whole", "near", "below", "a little below", "opposite", "beyond", "no float"],
 )
 async def test_whatever_distance_is_told_a_score_is_from_0_to_1(
     cognee: FakeCognee, knowledge: CogneeKnowledge, distance: float, score: float
