@@ -136,7 +136,7 @@ class _Fitting:
             self._generations,
             self._tasks,
             ttl_s,
-            min(context.empty_ttl_s, ttl_s),
+            context.empty_ttl_s,
             engine.version,  # not of the whole configuration: folders and ports are each machine's own
         )
         return guard, shelf, engine.learn_timeout_s

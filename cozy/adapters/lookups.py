@@ -282,7 +282,7 @@ class Lookups(Generic[T]):
         kept = shelf.cache.near(key)
         if kept is None:
             return None
-        ttl_s = shelf.empty_ttl_s if kept.payload == NOTHING else shelf.ttl_s
+        ttl_s = min(shelf.ttl_s, shelf.empty_ttl_s) if kept.payload == NOTHING else shelf.ttl_s
         return self._read(kept) if shelf.cache.clock() - kept.at < ttl_s else None
 
     def _stale(self, shelf: Shelf, keys: Sequence[str], asked: Asked[T]) -> Sequence[T]:

@@ -121,13 +121,14 @@ def opened(
     engine: Engine | None = None,
     version: str = "1",
     shared: bool = False,
+    ttl_s: float = 60,
 ) -> Place:
     breaker = Breaker(BreakerRules(failures=3, open_s=5), clock=clock, jitter=lambda: 1.0)
     shelf = Shelf(
         AnswerCache(100_000, redis, clock=clock),
         SqlGenerations(database),
         tasks,
-        ttl_s=60,
+        ttl_s=ttl_s,
         empty_ttl_s=10,
         config_version=version,
     )
@@ -175,6 +176,15 @@ async def test_nothing_is_kept_briefly(place: Place, clock: Clock) -> None:
     clock.now += 2
     place.engine.answers = ["likes tea"]
     assert (await place.ask()).record.outcome == "ok"
+
+
+async def test_nothing_is_kept_no_longer_than_something(
+    sqlite: Database, tasks: TaskGroup, clock: Clock
+) -> None:
+    place = opened(sqlite, tasks, clock, engine=Engine(answers=[]), ttl_s=5)
+    await place.ask()
+    clock.now += 6
+    assert (await place.ask()).record.cache == ""
 
 
 async def test_a_failure_is_never_kept(place: Place) -> None:
