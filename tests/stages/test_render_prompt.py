@@ -130,6 +130,11 @@ async def test_pictures_go_with_the_message() -> None:
     assert prompt.messages[-1].parts == (picture,)
 
 
+async def test_a_name_goes_with_the_message() -> None:
+    prompt = await rendered(PAST, here=seat(turn=turn(name="ada")))
+    assert [message.name for message in prompt.messages] == [None, None, None, "ada"]
+
+
 async def test_what_a_budget_has_rendered_is_sent_as_it_was_measured() -> None:
     tokens: dict[Section, int] = {"system": 5, "tools": 0, "history": 7, "message": 9}
     budgeted = Budgeted({"history": PAST}, BudgetReport(1, 1, 1, 1), "measured", "so far", tokens)
