@@ -34,18 +34,19 @@ class Kept:
 
 
 class AnswerCache:
-    """Bounded by bytes; the least used go first. Keys hold the user, so nobody is given another's answer."""
+    """Bounded by bytes, none is nothing at all; the least used go first. Keys hold the user, so nobody is
+    given another's answer."""
 
     def __init__(
         self, most_bytes: int, redis: SharedRedis | None = None, *, clock: Callable[[], float] = time
     ) -> None:
         self._near: LRUCache[str, Kept] = LRUCache(most_bytes, getsizeof=_size)
-        self._redis = redis
+        self._redis = redis if most_bytes else None
         self.clock = clock
 
     @property
     def is_shared(self) -> bool:
-        """Whether there is a Redis."""
+        """Whether other processes have a part in it."""
         return self._redis is not None
 
     def near(self, key: str) -> Kept | None:

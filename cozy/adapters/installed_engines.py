@@ -109,8 +109,7 @@ class _Fitting:
         self.settings = settings
         self._tasks = tasks
         self._generations = SqlGenerations(database)
-        kept = settings.context.cache_bytes
-        self._cache = AnswerCache(kept, redis if kept else None)
+        self._cache = AnswerCache(settings.context.cache_bytes, redis)
 
     def guard(self, kind: EngineKind, name: str = EMBEDDED, timeout_s: float = TIMEOUT_S) -> Guard:
         context = self.settings.context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.asyncio import Redis
 
 from cozy.adapters.answer_cache import AnswerCache, Kept
 from cozy.adapters.redis_client import open_redis
@@ -30,8 +31,11 @@ def test_short_answers_take_room_too(clock: Clock) -> None:
     assert cache.near(keys[-1]) is not None, "the least used go first"
 
 
-def test_where_nothing_is_to_be_kept_nothing_is(clock: Clock) -> None:
-    cache = AnswerCache(0, clock=clock)
+def test_where_nothing_is_to_be_kept_nothing_is_and_redis_has_no_part_in_it(clock: Clock) -> None:
+    redis = SharedRedis(Redis(), "cozy")
+    assert AnswerCache(1, redis, clock=clock).is_shared
+    cache = AnswerCache(0, redis, clock=clock)
+    assert not cache.is_shared
     cache.keep(["a"], b"[]")
     assert cache.near("a") is None
 
