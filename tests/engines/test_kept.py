@@ -11,6 +11,7 @@ import pytest
 from cozy.adapters.sql_erasure import SqlErasures
 from cozy.adapters.sql_generations import SqlGenerations
 from cozy.app import engine_targets
+from cozy.ports.context import EMBEDDED
 from cozy.ports.operations import AuditEvent
 from cozy.storage.outbox import SqlOutbox
 from tests.engines.house import SILENT, House, house_in, prompt_of, records
@@ -84,6 +85,34 @@ async def test_a_process_that_keeps_nothing_tells_those_that_do_of_its_changes(
             assert (found.cache, found.outcome) == ("", "ok")
         await house.app.memories.forget(ada)
         assert await SqlGenerations(house.app.database).of(ada, "memory/diary") == 1
+
+
+async def test_a_document_that_is_added_is_seen_by_everybody_at_once(house: House) -> None:
+    ada = await house.user()
+    for cache in ("", "l1"):
+        assert records((await house.say("tea?", ada)).trace)["knowledge"].cache == cache
+    await house.app.knowledge.add(dataset="plants", name="mint.md", text="Mint tea wants boiling water.")
+    assert records((await house.say("tea?", ada)).trace)["knowledge"].cache == ""
+
+
+async def test_each_engine_has_the_time_that_its_configuration_gives_it(house: House) -> None:
+    context = house.app.context
+    for engines in (context.knowledges, context.profiles, context.memories):
+        for name, engine in engines.items():
+            if name != EMBEDDED:
+                given = house.app.settings.engines[name]
+                assert engine.learn_timeout_s == given.learn_timeout_s
+                assert engine.lookups.guard.timeout_s == given.timeout_s
+
+
+async def test_who_stops_does_not_wait_for_a_question_that_nobody_waits_for(tmp_path: Path) -> None:
+    async with house_in(tmp_path) as house:
+        ada = await house.user()
+        await house.diary.be("hanging")
+        await house.say("tea?", ada, "mia_memory")
+        waits_s = house.app.settings.engines["diary"].timeout_s
+        began = anyio.current_time()
+    assert anyio.current_time() - began < waits_s / 2
 
 
 async def test_an_erased_user_is_forgotten_at_once_and_by_engines_that_were_away_in_the_end(
