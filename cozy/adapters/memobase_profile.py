@@ -150,13 +150,7 @@ class MemobaseProfiles:
             timeout_s=self._http.settings.learn_timeout_s,
             private=[message.content for message in exchange.messages],
         )
-        answer = await self._http.answer(ask)
-        try:
-            batches = self._read(answer)
-        except EngineError:
-            if answer.is_good:  # it says that the batch failed, and it will not try it again
-                await self._writes.note(exchange.turn_id, None)
-            raise
+        batches = await self._data(ask)
         return sum(
             len(list_of(self._http, batch, name))
             for batch in records(self._http, batches or [])

@@ -54,6 +54,10 @@ async def known(profiles: MemobaseProfiles, user_id: UserId) -> list[str]:
     return [fact.content for fact in await profiles.facts(user_id)]
 
 
+def uid(user_id: UserId) -> str:
+    return str(uuid5(NAMESPACE, str(user_id)))
+
+
 def blobs_sent(memobase: FakeMemobase) -> int:
     return memobase.asked["POST /api/v1/blobs/insert/{id}"]
 
@@ -93,6 +97,24 @@ async def test_an_error_under_http_200_is_told_by_its_code(
     with pytest.raises(EngineError) as caught:
         await profiles.facts(ada)
     assert type(caught.value) is kind
+
+
+async def test_a_user_whom_somebody_else_has_just_made_is_taught_all_the_same(
+    memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = memobase._create
+    monkeypatch.setattr(memobase, "_create", lambda key: [create(key), create(key)][1])
+    assert await profiles.learn(exchange(ada, "I like tea")) == 1
+    assert await known(profiles, ada) == ["I like tea"]
+
+
+async def test_new_and_changed_facts_are_counted(
+    memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
+) -> None:
+    batch = '{"event_id":"e","add_profiles":["a"],"update_profiles":["b","c"],"delete_profiles":["d"]}'
+    flushed = f'{{"data":[{batch},{batch}],"errno":0,"errmsg":""}}'
+    memobase.says[f"POST /api/v1/users/buffer/{uid(ada)}/chat"] = Reply(flushed.encode())
+    assert await profiles.learn(exchange(ada, "I like tea")) == 6
 
 
 async def test_a_user_is_made_when_there_is_something_to_tell(
@@ -177,6 +199,20 @@ async def test_a_batch_that_failed_there_is_sent_anew(
     assert await known(profiles, ada) == ["I like tea"]
 
 
+async def test_what_still_waits_behind_an_error_is_not_sent_again(
+    memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
+) -> None:
+    told = exchange(ada, "I like tea")
+    flush = f"POST /api/v1/users/buffer/{uid(ada)}/chat"
+    memobase.says[flush] = Reply(b'{"data":null,"errno":503,"errmsg":"busy"}')
+    with pytest.raises(EngineUnavailable):
+        await profiles.learn(told)
+    del memobase.says[flush]
+    sent = blobs_sent(memobase)
+    assert await profiles.learn(told) == 1
+    assert blobs_sent(memobase) == sent
+
+
 async def test_a_batch_that_failed_behind_a_lost_answer_is_sent_anew(
     memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
 ) -> None:
@@ -237,7 +273,7 @@ async def test_how_long_to_wait_is_read_where_the_error_has_an_envelope(
     memobase: FakeMemobase, profiles: MemobaseProfiles, ada: UserId
 ) -> None:
     said = b'{"data":null,"errno":429,"errmsg":"Too many requests"}'
-    memobase.says[f"/users/profile/{uuid5(NAMESPACE, str(ada))}"] = Reply(said, 429, {"retry-after": "7"})
+    memobase.says[f"/users/profile/{uid(ada)}"] = Reply(said, 429, {"retry-after": "7"})
     with pytest.raises(EngineRateLimited) as caught:
         await profiles.facts(ada)
     assert caught.value.retry_after_s == 7
