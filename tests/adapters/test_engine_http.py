@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -370,6 +371,7 @@ async def test_cookies_are_not_kept_and_redirects_not_followed(settings: EngineS
             await http.value(Ask("GET", "/"))
         await http.value(Ask("GET", "/"))
         assert [request.headers.get("cookie") for request in server.requests] == [None] * 3
+        assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
 SILENCE = Answer((), raw=True)
@@ -387,6 +389,31 @@ async def test_what_only_reads_is_asked_again_where_a_connection_was_closed_unan
         with pytest.raises(EngineUnavailable, match="closed the connection unanswered"):
             await http.value(ask)
         assert len(server.requests) == 5
+
+
+async def test_a_connection_that_is_reset_before_an_answer_is_one_that_was_closed(
+    settings: EngineSettings,
+) -> None:
+    connections = 0
+
+    async def answer(stream: SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        async with stream:
+            await stream.receive()
+            if connections == 1:
+                raw = stream.extra(SocketAttribute.raw_socket)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    address = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+    async with listener, anyio.create_task_group() as tasks, engine_http("house", settings, address) as http:
+        tasks.start_soon(listener.serve, answer)
+        assert await http.value(Ask("GET", "/")) == []
+        tasks.cancel_scope.cancel()
+    assert connections == 2
 
 
 async def test_what_changes_something_is_sent_once(settings: EngineSettings) -> None:
