@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ from cozy.storage.database import Database, open_database
 from tests.clock import LoopClock, no_waiting
 from tests.databases import PostgresServer, postgres_server
 from tests.redis_server import some_redis
+
+gc.disable()  # while modules are loaded and tests are found: nearly all of it stays
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is there now is not looked through again and again
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,11 @@ def test_once_answers_in_an_empty_folder(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "cozy.db").is_file()
 
 
-def test_a_stage_that_degrades_is_told_of_once_and_in_words(tmp_path: Path) -> None:
-    (tmp_path / "personalities").mkdir()
+def test_a_stage_that_degrades_is_told_of_once_and_in_words(here: Path) -> None:
+    (here / "personalities").mkdir()
     lines = "id: mia\nname: Mia\nprompt: You are Mia.\nstages:\n  memory:\n    top_k: turn.text\n"
-    (tmp_path / "personalities" / "mia.yaml").write_text(lines, "utf-8")
-    done = cozy(tmp_path, "chat", "mia", "--once", "hello")
+    (here / "personalities" / "mia.yaml").write_text(lines, "utf-8")
+    done = called("chat", "mia", "--once", "hello")
     assert done.err.startswith("warning: without memory: ")
     assert done.err.count("\n") == 1
 
@@ -41,7 +41,12 @@ def test_what_the_configuration_warns_of_is_told_beside_the_answer(
 def test_another_process_remembers_what_was_told(tmp_path: Path) -> None:
     cozy(tmp_path, "chat", "--once", "my name is Ada")
     assert "Ada" in cozy(tmp_path, "chat", "--once", "what is my name?").out
-    assert "Ada" not in cozy(tmp_path, "chat", "--once", "what is my name?", "--user", "bob").out
+
+
+def test_another_user_is_told_nothing_of_it(here: Path) -> None:
+    called("chat", "--once", "my name is Ada")
+    assert "Ada" in called("chat", "--once", "what is my name?").out
+    assert "Ada" not in called("chat", "--once", "what is my name?", "--user", "bob").out
 
 
 def test_the_time_comes_from_the_tool(here: Path) -> None:

@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+if "--child" in sys.argv and Path(os.environ.get("DIES_AT_START", "no such file")).exists():
+    sys.exit(7)  # before it has loaded anything: there are many who die
+
 import anyio
 
 from cozy.cli.json_logs import configure_logs
@@ -69,8 +72,6 @@ async def run(listener: socket.socket, control: socket.socket | None) -> int:
 def main() -> int:
     configure_logs("text")
     if "--child" in sys.argv:
-        if Path(os.environ.get("DIES_AT_START", "no such file")).exists():
-            return 7
         time.sleep(float(os.environ.get("SLOW_START_S", "0")))
         listener, control = (socket.socket(fileno=int(n)) for n in sys.argv[-1].split(",")[:2])
         return anyio.run(run, listener, control)
