@@ -13,7 +13,6 @@ from cozy.adapters.argon2_passwords import Argon2Passwords
 from cozy.adapters.caller_cache import CallerCache
 from cozy.adapters.login_limits import LoginLimits
 from cozy.adapters.login_tokens import LoginTokens, lifetime_s
-from cozy.adapters.redis_client import open_redis
 from cozy.adapters.redis_notices import RedisNotices
 from cozy.adapters.signing_keys import signing_keys_from
 from cozy.adapters.sql_audit import SqlAudit
@@ -51,6 +50,8 @@ async def open_identity(
     async with AsyncExitStack() as stack:
         notices = None
         if redis is not None and redis.url:
+            from cozy.adapters.redis_client import open_redis
+
             notices = RedisNotices(await stack.enter_async_context(open_redis(redis.url)), redis.prefix)
         listening = await stack.enter_async_context(anyio.create_task_group())
         if notices is not None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio
-from redis.asyncio import Redis
 
-from cozy.adapters.redis_client import REDIS_ERRORS
 from cozy.turn import UserId
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 _log = logging.getLogger("cozy.identity")
 
@@ -30,7 +31,10 @@ SILENCE_S = 15.0
 
 class RedisNotices:
     def __init__(self, client: Redis, prefix: str) -> None:
+        from cozy.adapters.redis_client import REDIS_ERRORS
+
         self._client: Any = client  # its commands have no types
+        self._errors = REDIS_ERRORS
         self._channel = f"{prefix}:identity"
         self._send, self._receive = anyio.create_memory_object_stream[UserId](WAITING)
         self._is_away = False
@@ -61,7 +65,7 @@ class RedisNotices:
         async for user_id in self._receive:
             try:
                 await self._client.publish(self._channel, user_id.hex)
-            except REDIS_ERRORS:
+            except self._errors:
                 _log.debug("a notice is left to the database")
         self._all_told.set()
 
@@ -75,7 +79,7 @@ class RedisNotices:
                         wait = SHORTEST_WAIT_S
                         self._is_away = False
                         heard(_named_in(message))
-            except REDIS_ERRORS as error:
+            except self._errors as error:
                 if not self._is_away:
                     name = type(error).__name__
                     _log.warning("redis is away (%s): revocations are read from the database", name)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from cozy.adapters.redis_client import REDIS_ERRORS
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 _log = logging.getLogger("cozy.redis")
 
@@ -30,7 +29,10 @@ class SharedRedis:
     """One for all who use it in a process: what one notices, the others need not wait for."""
 
     def __init__(self, client: Redis, prefix: str, *, clock: Callable[[], float] = monotonic) -> None:
+        from cozy.adapters.redis_client import REDIS_ERRORS
+
         self.client = client
+        self._errors = REDIS_ERRORS
         self.prefix = prefix
         self._clock = clock
         self._pause_s = 0.0
@@ -56,7 +58,9 @@ class SharedRedis:
         try:
             with anyio.fail_after(patience_s):
                 answer = await command()
-        except REDIS_ERRORS as error:
+        except self._errors as error:
+            from redis.exceptions import ResponseError
+
             is_full = writes and isinstance(error, ResponseError)
             self._went_away(type(error).__name__, probing=probing, is_full=is_full)
             raise RedisAway from error

@@ -55,6 +55,12 @@ def test_help_loads_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     assert loaded(tmp_path, *arguments) & HEAVY == set()
 
 
+def test_a_server_without_redis_does_not_load_its_client() -> None:
+    program = "import sys, cozy.service, cozy.startup; print('redis' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     told = cozy(tmp_path, "--help").out
     assert all(re.search(rf"^  {name}\s", told, flags=re.MULTILINE) for name in COMMANDS)
