@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy import Connection, Executable, event, text
 
 from cozy.storage import migrate
+from tests.free_ports import free_port
 
 START_S = 60.0
 
@@ -179,7 +179,7 @@ def _own_server(portal: BlockingPortal) -> Iterator[str]:
     try:
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         binaries = _binaries(folder, owner)
-        port = _free_port()
+        port = free_port()
         command = [binaries / "postgres", "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port)]
         # nothing here outlives the tests: no waiting for the disk
         for option in (
@@ -238,9 +238,3 @@ def _as_user(owner: pwd.struct_passwd) -> dict[str, object]:
     if owner.pw_uid == os.geteuid():
         return {}
     return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

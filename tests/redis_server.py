@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cozy.adapters.shared_redis import SharedRedis
+from tests.free_ports import free_port
 
 T = TypeVar("T")
 
@@ -96,9 +97,7 @@ class RedisServer:
 @contextmanager
 def own_redis(folder: Path) -> Iterator[RedisServer]:
     """A server that runs until the block is left."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server = RedisServer(folder, probe.getsockname()[1])
+    server = RedisServer(folder, free_port())
     server.start()
     try:
         yield server

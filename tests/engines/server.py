@@ -20,8 +20,10 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import SocketStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
+
+from tests.free_ports import free_port
 
 Fault = Literal[
     "well",
@@ -115,7 +117,7 @@ class FakeEngine:
         self.connections = 0
         self.left: anyio.Event = anyio.Event()
         """Set when a client went away from an answer that hung."""
-        self.port = 0
+        self.port = free_port()
         self._only = ""
         self._tasks: TaskGroup | None = None
         self._listening: anyio.CancelScope | None = None
@@ -141,7 +143,6 @@ class FakeEngine:
 
     async def _listen(self) -> None:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self.port)
-        self.port = listener.extra(SocketAttribute.local_port)
         assert self._tasks is not None
         scope = self._listening = anyio.CancelScope()
         closed = self._closed = anyio.Event()

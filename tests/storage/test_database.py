@@ -152,7 +152,7 @@ async def test_a_caller_who_leaves_a_postgresql_write_gives_its_connection_back(
     async with open_database(postgres_url) as database:
         asleep = text(
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE :asked"
-            " AND pid <> pg_backend_pid()"
+            " AND pid <> pg_backend_pid() AND datname = current_database()"
         )
 
         async def until(count: int, asked: str) -> None:
