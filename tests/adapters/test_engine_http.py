@@ -347,7 +347,7 @@ async def test_a_connection_that_does_not_come_is_too_late(settings: EngineSetti
             for waiting in (first, second):
                 waiting.setblocking(False)
                 waiting.connect_ex(("127.0.0.1", port))
-            quick = settings.model_copy(update={"timeout_s": 0.5})
+            quick = settings.model_copy(update={"timeout_s": 2})
             async with engine_http("house", quick, f"http://127.0.0.1:{port}") as http:
                 with pytest.raises(EngineTimeout, match="no connection within"):
                     await http.value(Ask("GET", "/"))
