@@ -89,6 +89,8 @@ class Connection(TCPServer):
             else:
                 with self.config.opened():
                     await super().run()
+        except asyncio.CancelledError:
+            pass  # the server ends, and the task with it; asyncio of Python 3.11 would log that as an error
         finally:
             self.config.connections -= 1
 

@@ -59,6 +59,7 @@ def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
         server.tell(signal.SIGTERM)
         assert server.end() == 0
         assert "end of" not in stream.rest()
+        assert not [line for line in server.err if " error " in line]
 
 
 def test_a_second_signal_stops_it_at_once(tmp_path: Path) -> None:
