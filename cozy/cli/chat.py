@@ -111,8 +111,8 @@ def installation(app: App) -> Installation:
     return Installation(
         engine=app.engine,
         store=app.store,
-        memories=app.memories,
-        profiles=app.profiles,
+        memories=app.context.memories,
+        profiles=app.context.profiles,
         reload=app.reload,
         check_model=lambda name: _check_model(app, name),
         models=tuple(dict.fromkeys((settings.model.default, "demo/demo", *providers))),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cozy.cli.opened import user_option, username, with_storage
+from cozy.cli.opened import EngineOf, engine_option, user_option, username, with_storage
 
 if TYPE_CHECKING:
     from cozy.app import Stored
@@ -29,7 +29,8 @@ def knowledge() -> None:
 @knowledge.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--dataset", required=True, metavar="NAME", help="Which dataset; made when it is not there.")
-def add(paths: tuple[Path, ...], dataset: str) -> None:
+@engine_option("knowledge")
+def add(paths: tuple[Path, ...], dataset: str, engine: EngineOf | None) -> None:
     """Take documents in: Markdown and text files, UTF-8; folders are walked.
 
     A document of the same name in the same dataset is replaced. A file that cannot be read is reported, the
@@ -57,7 +58,7 @@ def add(paths: tuple[Path, ...], dataset: str) -> None:
                 click.echo(f"{document.name}: {document.passages} {noun}")
         return failed
 
-    failed = with_storage(work)
+    failed = with_storage(work, engine)
     click.echo(f"{len(files) - failed} of {len(files)} files are in `{dataset}` now", err=True)
     if failed:
         sys.exit(1)
@@ -82,7 +83,8 @@ def _texts(files: Sequence[Found]) -> Iterator[tuple[Found, str | CozyError]]:
 @knowledge.command("list")
 @click.option("--dataset", metavar="NAME", help="Only this one.")
 @json_option
-def list_(dataset: str | None, as_json: bool) -> None:
+@engine_option("knowledge")
+def list_(dataset: str | None, as_json: bool, engine: EngineOf | None) -> None:
     """List the documents, by dataset."""
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
@@ -90,7 +92,7 @@ def list_(dataset: str | None, as_json: bool) -> None:
     async def work(stored: Stored) -> Sequence[Document]:
         return await stored.knowledge.documents(dataset)
 
-    found = with_storage(work)
+    found = with_storage(work, engine)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
     elif found:
@@ -118,7 +120,10 @@ def list_(dataset: str | None, as_json: bool) -> None:
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, 100), help="How many passages.")
 @json_option
 @user_option
-def search(query: str, datasets: tuple[str, ...], top: int, as_json: bool, user: str | None) -> None:
+@engine_option("knowledge")
+def search(
+    query: str, datasets: tuple[str, ...], top: int, as_json: bool, user: str | None, engine: EngineOf | None
+) -> None:
     """Show the passages that fit QUERY best, as a personality would be given them."""
     from cozy.interfaces.plain_values import plain
     from cozy.interfaces.repl.safe import safe
@@ -127,7 +132,7 @@ def search(query: str, datasets: tuple[str, ...], top: int, as_json: bool, user:
         user_id = await stored.store.user(username(user))
         return await stored.knowledge.search(query, user_id=user_id, datasets=datasets, top_k=top)
 
-    found = with_storage(work)
+    found = with_storage(work, engine)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
         return
@@ -142,7 +147,8 @@ def search(query: str, datasets: tuple[str, ...], top: int, as_json: bool, user:
 @click.argument("documents", nargs=-1)
 @click.option("--dataset", required=True, metavar="NAME", help="From which dataset.")
 @click.option("--all", "everything", is_flag=True, help="The whole dataset.")
-def remove(documents: tuple[str, ...], dataset: str, everything: bool) -> None:
+@engine_option("knowledge")
+def remove(documents: tuple[str, ...], dataset: str, everything: bool, engine: EngineOf | None) -> None:
     """Take DOCUMENTS out, by the names that `list` shows, or with --all the whole dataset."""
     from cozy.errors import NotFound
 
@@ -158,7 +164,7 @@ def remove(documents: tuple[str, ...], dataset: str, everything: bool) -> None:
                 raise NotFound("document", name, known=known)
         return sum([await stored.knowledge.remove(dataset=dataset, name=name) for name in documents])
 
-    gone = with_storage(work)
+    gone = with_storage(work, engine)
     if not gone:
         raise NotFound("dataset", dataset)
     click.echo(f"removed: {gone}", err=True)

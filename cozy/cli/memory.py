@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cozy.cli.opened import user_option, username, with_storage
+from cozy.cli.opened import EngineOf, engine_option, user_option, username, with_storage
 
 if TYPE_CHECKING:
     from cozy.app import Stored
@@ -32,7 +32,8 @@ async def _of(stored: Stored, user: str | None) -> Remembrance:
 @memory.command("list")
 @json_option
 @user_option
-def list_(as_json: bool, user: str | None) -> None:
+@engine_option("memory", "profile")
+def list_(as_json: bool, user: str | None, engine: EngineOf | None) -> None:
     """List everything that is remembered of a user."""
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
@@ -40,7 +41,7 @@ def list_(as_json: bool, user: str | None) -> None:
     async def work(stored: Stored) -> Remembered:
         return await (await _of(stored, user)).everything()
 
-    known = with_storage(work)
+    known = with_storage(work, engine)
     if as_json:
         values = {"profile": plain(known.facts), "memory": plain(known.items)}
         click.echo(json.dumps(values, ensure_ascii=False, indent=2))
@@ -58,7 +59,8 @@ def list_(as_json: bool, user: str | None) -> None:
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, 100), help="How many.")
 @json_option
 @user_option
-def search(query: str, top: int, as_json: bool, user: str | None) -> None:
+@engine_option("memory")
+def search(query: str, top: int, as_json: bool, user: str | None, engine: EngineOf | None) -> None:
     """Show what fits QUERY best, as a personality would be given it."""
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
@@ -67,7 +69,7 @@ def search(query: str, top: int, as_json: bool, user: str | None) -> None:
         user_id = await stored.store.user(username(user))
         return await stored.memories.search(query, user_id=user_id, top_k=top)
 
-    found = with_storage(work)
+    found = with_storage(work, engine)
     if as_json:
         click.echo(json.dumps(plain(found), ensure_ascii=False, indent=2))
     elif found:
@@ -80,23 +82,25 @@ def search(query: str, top: int, as_json: bool, user: str | None) -> None:
 @click.argument("id_", metavar="ID")
 @click.argument("text")
 @user_option
-def edit(id_: str, text: str, user: str | None) -> None:
+@engine_option("memory", "profile")
+def edit(id_: str, text: str, user: str | None, engine: EngineOf | None) -> None:
     """Put TEXT in place of what is remembered under ID, or under the beginning of one."""
 
     async def work(stored: Stored) -> None:
         await (await _of(stored, user)).edit(id_, text)
 
-    with_storage(work)
+    with_storage(work, engine)
     click.echo("changed", err=True)
 
 
 @memory.command()
 @click.argument("id_", metavar="ID")
 @user_option
-def forget(id_: str, user: str | None) -> None:
-    """Forget what is under ID, or under the beginning of one; `all` forgets everything."""
+@engine_option("memory", "profile")
+def forget(id_: str, user: str | None, engine: EngineOf | None) -> None:
+    """Forget what is under ID, or under the beginning of one; `all` forgets memory and profile whole."""
 
     async def work(stored: Stored) -> int:
         return await (await _of(stored, user)).forget(id_)
 
-    click.echo(f"forgotten: {with_storage(work)}", err=True)
+    click.echo(f"forgotten: {with_storage(work, engine)}", err=True)

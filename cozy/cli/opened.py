@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from cozy.app import App, Stored
+    from cozy.ports.context import EngineKind
     from cozy.ports.erasure import Erasures
     from cozy.ports.identity import IdentityAdmin
     from cozy.ports.operations import Audit, AuditEvent
     from cozy.ports.outbox import OutboxAdmin
+    from cozy.settings import Settings
     from cozy.turn import UserId
 
 T = TypeVar("T")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 user_option = click.option(
     "--user", metavar="NAME", help="Who you are; default: COZY_USER, or the name you are logged in with."
@@ -37,13 +40,49 @@ def with_app(work: Callable[[App], Awaitable[T]]) -> T:
     return _within(open_app(loaded.settings), work)
 
 
-def with_storage(work: Callable[[Stored], Awaitable[T]]) -> T:
+def engine_option(*kinds: EngineKind) -> Callable[[F], F]:
+    """For engines other than those of `[context]`, such as a personality names."""
+
+    def named(_context: click.Context, _option: click.Parameter, name: str | None) -> EngineOf | None:
+        return EngineOf(name, kinds) if name else None
+
+    words = f"An engine for {' or '.join(kinds)}, in place of the one that `[context]` names."
+    return click.option("--engine", metavar="NAME", callback=named, help=words)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOf:
+    """An engine that was named at the command line, and what it may be wanted for."""
+
+    name: str
+    kinds: Sequence[EngineKind]
+
+    def serving(self, settings: Settings) -> Settings:
+        """The settings with this engine in the place of those that they name. Raises ConfigError."""
+        from cozy.errors import ConfigError, did_you_mean
+        from cozy.ports.context import EMBEDDED
+        from cozy.settings import BRINGS
+
+        brought = {name: BRINGS[engine.kind] for name, engine in settings.engines.items()}
+        kinds = (
+            self.kinds if self.name == EMBEDDED else [k for k in self.kinds if brought.get(self.name) == k]
+        )
+        if not kinds:
+            known = [EMBEDDED, *(name for name, kind in brought.items() if kind in self.kinds)]
+            what = f"no engine `{self.name}` brings {' or '.join(self.kinds)}"
+            raise ConfigError(what, hint=did_you_mean(self.name, known))
+        context = settings.context.model_copy(update=dict.fromkeys(kinds, self.name))
+        return settings.model_copy(update={"context": context})
+
+
+def with_storage(work: Callable[[Stored], Awaitable[T]], engine: EngineOf | None = None) -> T:
     """Do something with what is stored; mistakes in personalities are no hindrance. Raises CozyError."""
     from cozy.adapters.demo_llm import DemoLLM
     from cozy.app import open_storage
     from cozy.configuration import load_settings
 
-    return _within(open_storage(load_settings(), DemoLLM()), work)
+    settings = load_settings()
+    return _within(open_storage(engine.serving(settings) if engine else settings, DemoLLM()), work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 from tests.cli.terminal import called
@@ -61,3 +62,21 @@ def test_nothing_to_add_is_an_error(here: Path) -> None:
     (here / "docs").mkdir()
     assert "no .md, .markdown or .txt file there" in called("knowledge", "add", "docs", "--dataset", "d").err
     assert "there is no file or folder `nope`" in called("knowledge", "add", "nope", "--dataset", "d").err
+
+
+def test_another_engine_than_that_of_the_configuration_can_be_named(here: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    (here / "cozy.toml").write_text(
+        f'[engines.wiki]\nkind = "cognee"\nurl = "http://127.0.0.1:{port}"\ndatasets = ["plants"]\n'
+        '[engines.notes]\nkind = "mem0"\n[context]\nknowledge = "wiki"\n'
+    )
+    (here / "tea.md").write_text("Green tea wants water at 80 degrees.\n")
+    assert called("knowledge", "list").err.startswith("error: wiki: ")
+    added = called("knowledge", "add", "tea.md", "--dataset", "plants", "--engine", "embedded")
+    assert (added.code, added.out) == (0, "tea.md: 1 passage\n")
+    assert "80 degrees" in called("knowledge", "search", "tea", "--engine", "embedded").out
+    for name in ("wikki", "notes"):
+        wrong = called("knowledge", "list", "--engine", name)
+        assert (wrong.code, wrong.err.splitlines()[0]) == (1, f"error: no engine `{name}` brings knowledge")
+    assert "did you mean `wiki`?" in called("knowledge", "list", "--engine", "wikki").err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 from tests.cli.terminal import called
@@ -35,3 +36,21 @@ def test_memory_is_searched_as_a_personality_would(here: Path) -> None:
     called("chat", "--once", "I am allergic to peanuts")
     assert "peanuts" in called("memory", "search", "allergic", "--top", "1").out
     assert "Paris" not in called("memory", "search", "allergic", "--top", "1").out
+
+
+def test_what_another_engine_remembers_is_seen_where_it_is_named(here: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    engine = f'[engines.diary]\nkind = "mem0"\nurl = "http://127.0.0.1:{port}"\n'
+    (here / "cozy.toml").write_text(f'{engine}[context]\nmemory = "diary"\n')
+    (here / "personalities").mkdir()
+    own = "id: mia\nname: Mia\nprompt: You are Mia.\nengines:\n  memory: embedded\n"
+    (here / "personalities" / "mia.yaml").write_text(own)
+    called("chat", "mia", "--once", "I have a cat called Luna")
+    assert called("memory", "list").err.startswith("error: diary: ")
+    assert "Luna" in called("memory", "list", "--engine", "embedded").out
+    assert called("memory", "search", "cat", "--engine", "embedded").code == 0
+    wrong = called("memory", "list", "--engine", "dairy")
+    assert wrong.err.startswith(
+        "error: no engine `dairy` brings memory or profile\nhint: did you mean `diary`?"
+    )

@@ -223,5 +223,7 @@ def _last(chat: Chat) -> Said:
 
 
 def _remembrance(chat: Chat) -> Remembrance:
-    place = chat.conversation.place
-    return Remembrance(place.memories, place.profiles, chat.conversation.user_id)
+    """What the engines of this personality remember."""
+    place, engines = chat.conversation.place, chat.conversation.graph.persona.engines
+    memories, profiles = place.memories[engines.memory], place.profiles[engines.profile]
+    return Remembrance(memories, profiles, chat.conversation.user_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -58,8 +58,9 @@ class Installation:
 
     engine: Engine
     store: Store
-    memories: Memories
-    profiles: Profiles
+    memories: Mapping[str, Memories]
+    """By the name of their engine."""
+    profiles: Mapping[str, Profiles]
     reload: Callable[[], Awaitable[Checked]]
     check_model: Callable[[str], None]
     """Raises CozyError for a model that there is not, or that the configuration does not allow."""

@@ -118,6 +118,18 @@ async def test_memory_is_listed_edited_and_forgotten(tmp_path: Path) -> None:
         assert (await talk.say("/memory forget 123")).startswith("error: no memory `123`")
 
 
+async def test_memory_is_that_of_the_personality_at_hand(tmp_path: Path) -> None:
+    engine = '[engines.diary]\nkind = "mem0"\nurl = "http://127.0.0.1:9"\n'
+    (tmp_path / "cozy.toml").write_text(f'{engine}[context]\nmemory = "diary"\n')
+    (tmp_path / "personalities").mkdir()
+    own = "id: mia\nname: Mia\nprompt: You are Mia.\nengines:\n  memory: embedded\n"
+    (tmp_path / "personalities" / "mia.yaml").write_text(own)
+    async with talking(tmp_path, personality="mia") as talk:
+        assert await talk.say("/memory") == "nothing is remembered of you yet"
+        await talk.say("/personality minimal")
+        assert (await talk.say("/memory")).startswith("error: diary: ")
+
+
 @pytest.mark.parametrize("typed", ["/memory forget", "/memory edit", "/memory x y"])
 async def test_memory_says_how_it_is_used(tmp_path: Path, typed: str) -> None:
     async with talking(tmp_path) as talk:
