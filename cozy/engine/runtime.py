@@ -26,7 +26,7 @@ from cozy.engine.schedule import release, waiting_counts
 from cozy.engine.seat import Seat
 from cozy.engine.trace import Asked, Recording, Trace
 from cozy.engine.variables import HIDDEN_NAMES, turn_variables
-from cozy.errors import CozyError, EngineError, NoAnswer, StageTimeout, StorageError, TurnTimeout
+from cozy.errors import CozyError, EngineError, NoAnswer, NotFound, StageTimeout, StorageError, TurnTimeout
 from cozy.events import (
     Event,
     StageDegraded,
@@ -348,7 +348,7 @@ class TurnRun:
         return (
             failure is not None
             and failure.stage == node.id
-            and isinstance(failure.error, StorageError | StageTimeout)
+            and isinstance(failure.error, StorageError | NotFound | StageTimeout)
         )
 
     def _last_event(self, reply: Reply, trace: Trace) -> TurnFinished | TurnFailed:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cozy.engine.engine import Engine
-from cozy.errors import EngineUnavailable, StorageError
+from cozy.errors import CozyError, EngineUnavailable, NotFound, StorageError
 from cozy.events import Event, TextDelta, TurnFailed, TurnFinished
 from cozy.stages.base import StageContext
 from cozy.stages.values import Reply
@@ -258,12 +258,19 @@ async def test_a_bug_is_kept_as_an_internal_error() -> None:
     assert [reply.error for reply in kept] == ["INTERNAL_ERROR"]
 
 
-async def test_a_stage_that_failed_to_keep_the_turn_is_not_asked_a_second_time() -> None:
-    keeper = Keeper(fails(StorageError("the disk is full")))
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(StorageError("the disk is full"), id="no room"),
+        pytest.param(NotFound("session", "s"), id="a session that was erased meanwhile"),
+    ],
+)
+async def test_a_stage_that_failed_to_keep_the_turn_is_not_asked_a_second_time(error: CozyError) -> None:
+    keeper = Keeper(fails(error))
     graph = graph_of(speaker("whole"), place("save", keeper, takes=["answer"]))
     last = (await events_of(graph))[-1]
     assert isinstance(last, TurnFailed)
-    assert (last.code, last.text, keeper.kept) == ("STORAGE_FAILED", "whole", [])
+    assert (last.code, last.text, keeper.kept) == (error.code, "whole", [])
 
 
 async def test_keeping_that_fails_is_logged_and_the_turn_still_ends(caplog: pytest.LogCaptureFixture) -> None:
