@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -21,6 +22,8 @@ from cozy.settings import DEMO_MODEL, Settings
 
 Verdict = Literal["ok", "warning", "error", "not looked at"]
 
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"})  # noqa: S104  nothing is bound
+"""This machine, as an address to ask and as one to listen at."""
 _NAMED_BY_PERSONALITIES = (
     "paths.personalities",
     "paths.pipelines",
@@ -146,16 +149,31 @@ async def _model(settings: Settings, environ: Mapping[str, str], found: Findings
         found.warnings.append("no model server is configured: the demo model answers")
     elif provider and provider.api_key_env and not environ.get(provider.api_key_env):
         found.warnings.append(f"`{provider.api_key_env}` is not set: `{default}` may refuse to answer")
+    if provider and provider.base_url:
+        _warn_of_oneself(f"providers.{default.partition('/')[0]}", provider.base_url, settings, found)
 
 
 async def _engines(settings: Settings, environ: Mapping[str, str], found: Findings) -> None:
     for name, engine in settings.engines.items():
+        _warn_of_oneself(f"engines.{name}", engine.url or "", settings, found)
         # with a key, there need be no account
         if engine.api_key_env and environ.get(engine.api_key_env, "").strip():
             continue
         for variable in filter(None, (engine.api_key_env, engine.password_env)):
             if not environ.get(variable, "").strip():
                 found.warnings.append(f"`{variable}` is not set: the engine `{name}` may refuse to answer")
+
+
+def _warn_of_oneself(section: str, url: str, settings: Settings, found: Findings) -> None:
+    """Tell of what would be asked where Cozy itself listens: the port is vLLM's and Cognee's, too."""
+    server, asked = settings.server, urlsplit(url)
+    port = asked.port or (443 if asked.scheme == "https" else 80)
+    hosts = {server.host} if server.host not in LOCAL else LOCAL
+    if port == server.port and asked.hostname in hosts:
+        place = f"{asked.hostname}:{port}"
+        found.warnings.append(
+            f"`{section}` is at {place}, where `cozy serve` itself listens: give one of them another port"
+        )
 
 
 async def first_admin(settings: Settings) -> tuple[User, str] | None:

@@ -89,6 +89,31 @@ async def test_the_key_of_an_engine_that_is_missing_is_warned_of(tmp_path: Path)
     assert words not in (await findings(configured(tmp_path), {"FACTS_KEY": "k"})).warnings
 
 
+@pytest.mark.parametrize(
+    ("url", "listens", "warned"),
+    [
+        ("", {}, True),
+        ("http://localhost:8000", {}, True),
+        ("http://127.0.0.1:8000", {"COZY_SERVER_HOST": "0.0.0.0"}, True),
+        ("http://10.0.0.5", {"COZY_SERVER_HOST": "10.0.0.5", "COZY_SERVER_PORT": "80"}, True),
+        ("http://10.0.0.5:8000", {}, False),
+        ("http://127.0.0.1:8000", {"COZY_SERVER_PORT": "8080"}, False),
+        ("https://127.0.0.1", {"COZY_SERVER_PORT": "80"}, False),
+    ],
+)
+async def test_an_engine_or_a_model_server_where_cozy_itself_listens_is_warned_of(
+    url: str, listens: dict[str, str], warned: bool, tmp_path: Path
+) -> None:
+    address = f'url = "{url}"\n' if url else ""
+    base = f"{url or 'http://127.0.0.1:8000'}/v1"
+    (tmp_path / "cozy.toml").write_text(
+        f'[engines.wiki]\nkind = "cognee"\n{address}datasets = ["plants"]\n'
+        f'[providers.house]\nbase_url = "{base}"\ndefault_model = "m"\n'
+    )
+    told = [w for w in (await findings(configured(tmp_path, **listens), {})).warnings if "itself" in w]
+    assert [words.split("`")[1] for words in told] == ["providers.house", "engines.wiki"] * warned
+
+
 async def test_what_hangs_on_nothing_wrong_is_looked_at_though_the_configuration_is_wrong(
     tmp_path: Path,
 ) -> None:
