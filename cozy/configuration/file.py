@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,7 @@ from cozy.configuration.secrets import REFERENCE, holds_secret
 _LEFT_OUT = object()
 _WITH_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 """What `tomllib` says."""
+_ASCII = dict(zip("“”‘’：＝，［］", "\"\"'':=,[]", strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def read(file: Path, env: Mapping[str, str], problems: Problems) -> Written:
     """Read the file; tells `problems` where its keys stand, and what cannot be taken."""
     here = Path.cwd()
     problems.file = (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()
+    text = ""
     try:
         text = file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
         raw = tomllib.loads(text)
@@ -70,12 +72,22 @@ def read(file: Path, env: Mapping[str, str], problems: Problems) -> Written:
         problems.add_to_file(f"cannot be read: {(error.strerror or str(error)).lower()}")
     except tomllib.TOMLDecodeError as error:
         found = _WITH_PLACE.fullmatch(str(error))
-        words, *place = found.groups() if found else (str(error),)
-        problems.add_to_file(words[0].lower() + words[1:], *(int(number) for number in place if number))
+        words, *numbers = found.groups() if found else (str(error),)
+        place = [int(number) for number in numbers if number]
+        problems.add_to_file(words[0].lower() + words[1:], *place, hint=_ascii(text, place))
     else:
         problems.places = places_of(text)
         return Written(raw, cast("dict[str, Any]", _taken(raw, (), env, problems)))
     return Written()
+
+
+def _ascii(text: str, place: Sequence[int]) -> str | None:
+    """What to write for a sign of a Chinese keyboard that stands where TOML reads none."""
+    if not place:
+        return None
+    line, column = place
+    sign = text.split("\n")[line - 1][column - 1 : column]
+    return f"write `{_ASCII[sign]}`, not `{sign}`" if sign in _ASCII else None
 
 
 def _taken(value: Any, key: Key, env: Mapping[str, str], problems: Problems) -> Any:

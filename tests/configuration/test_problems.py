@@ -140,3 +140,18 @@ def test_every_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
         "2:1: `database.url`: the environment variable `B` is not set",
         "4:11: `server.models[0]`: the environment variable `D` is not set",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[model]\r\ndefault = “demo/demo”\r\n", 'write `"`, not `“`'),
+        ('[model]\ndefault＝"demo/demo"\n', "write `=`, not `＝`"),
+        ("[model]\ndefault = demo\n", None),
+        ("[model", None),
+    ],
+)
+def test_a_sign_of_a_chinese_keyboard_is_told_of(tmp_path: Path, text: str, hint: str | None) -> None:
+    (tmp_path / "cozy.toml").write_bytes(text.encode())
+    [problem] = examine(tmp_path, {}).problems
+    assert problem.hint == hint
