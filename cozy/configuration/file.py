@@ -16,7 +16,7 @@ from cozy.configuration.secrets import REFERENCE, holds_secret
 _LEFT_OUT = object()
 _WITH_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 """What `tomllib` says."""
-_ASCII = dict(zip("“”‘’：＝，［］", "\"\"'':=,[]", strict=True))
+_ASCII = dict(zip("“”‘’：＝，［］", "\"\"''==,[]", strict=True))
 
 
 @dataclass(frozen=True, slots=True)

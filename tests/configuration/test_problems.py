@@ -147,6 +147,7 @@ def test_every_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     [
         ("[model]\r\ndefault = “demo/demo”\r\n", 'write `"`, not `“`'),
         ('[model]\ndefault＝"demo/demo"\n', "write `=`, not `＝`"),
+        ('[model]\ndefault："demo/demo"\n', "write `=`, not `：`"),
         ("[model]\ndefault = demo\n", None),
         ("[model", None),
     ],
