@@ -303,7 +303,7 @@ def judged(appraisal: Appraisal, longest_s: float = math.inf) -> Iterator[tuple[
     if failed := sum(appraisal.errors.values()):
         how_many = "most" if 2 * failed > appraisal.asked else "some"
         what = f"{name} failed {failed} of {appraisal.asked} times ({', '.join(appraisal.errors)})"
-        what += f": {appraisal.reason}"
+        what += f": {appraisal.reason.removesuffix('.')}"  # more follows
         hint = f"look at {_where(use.provider, appraisal.errors)}"
         if not use.waits:
             yield False, f"{what}\nhint: {hint}"

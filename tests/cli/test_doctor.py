@@ -356,7 +356,7 @@ def test_what_is_said_of_an_engine(
     seconds: tuple[float, ...], errors: int, told: list[tuple[bool, str]]
 ) -> None:
     codes = {"ENGINE_RATE_LIMITED": errors} if errors else {}
-    found = Appraisal(MEMORY, len(seconds) + errors, seconds, codes, "mem0: busy")
+    found = Appraisal(MEMORY, len(seconds) + errors, seconds, codes, "mem0: busy.")
     assert list(judged(found, 2.0)) == [(bad, f"the memory engine `mem0` {words}") for bad, words in told]
 
 
