@@ -210,9 +210,13 @@ class SqlOutbox:
         return await self.database.write(work)
 
     async def settle(self, endings: Sequence[Ending]) -> None:
+        # in one order: a job whose lease ran out may be settled by two processes, and neither is to wait for
+        # what the other holds
+        in_order = sorted(endings, key=lambda ending: ending.lease.job.id)
+
         def work(connection: Connection) -> None:
             now = now_of(connection)
-            for ending in endings:
+            for ending in in_order:
                 _settle(connection, ending, now)
 
         await self.database.write(work)
