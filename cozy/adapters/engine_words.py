@@ -10,6 +10,7 @@ from typing import Any, cast
 from cozy.errors import (
     EngineAuthError,
     EngineError,
+    EngineInitError,
     EngineInvalidRequest,
     EngineRateLimited,
     EngineTimeout,
@@ -108,8 +109,8 @@ def error_of(name: str, status: int, said: str = "", retry_after: float | None =
     tail = f": {said}" if said else ""
     details = {"status": status}
     variables = f"`engines.{name}`"
-    if 300 <= status < 400:
-        return EngineInvalidRequest(
+    if 300 <= status < 400:  # of every request: once `url` is right, what waits can be sent
+        return EngineInitError(
             name,
             f"sends requests on to another address ({status})",
             hint=f"set `engines.{name}.url` to where it is: what users say is not sent on",

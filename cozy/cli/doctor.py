@@ -322,8 +322,10 @@ def _where(provider: str, errors: Collection[str]) -> str:
     """Where the cause of errors is to be looked for."""
     if provider == "embedded":
         return "the database"
-    if {"ENGINE_AUTH", "ENGINE_INIT"}.issuperset(errors):
+    if {"ENGINE_AUTH"}.issuperset(errors):
         return f"the key or the account that `[engines.{provider}]` names"
+    if {"ENGINE_AUTH", "ENGINE_INIT"}.issuperset(errors):
+        return f"`[engines.{provider}]`, and at the key or the account that it names"
     return f"its server and `[engines.{provider}]`"
 
 

@@ -149,7 +149,7 @@ async def failure(script: Script, settings: EngineSettings, ask: Ask | None = No
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (302, EngineInvalidRequest),
+        (302, EngineInitError),
         (400, EngineInvalidRequest),
         (402, EngineAuthError),
         (404, EngineInvalidRequest),
@@ -367,7 +367,7 @@ async def test_cookies_are_not_kept_and_redirects_not_followed(settings: EngineS
     answers = (plain({}, set_cookie="auth_token=abc; Path=/"), plain({}, 307, location="/else"), plain({}))
     async with upstream(*answers) as server, engine_http("house", settings, server.base_url) as http:
         await http.value(Ask("GET", "/"))
-        with pytest.raises(EngineInvalidRequest, match="another address"):
+        with pytest.raises(EngineInitError, match="another address"):
             await http.value(Ask("GET", "/"))
         await http.value(Ask("GET", "/"))
         assert [request.headers.get("cookie") for request in server.requests] == [None] * 3

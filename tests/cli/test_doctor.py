@@ -371,7 +371,7 @@ def test_many_stages_are_not_all_named() -> None:
     ("code", "place"),
     [
         ("ENGINE_AUTH", "the key or the account that `[engines.mem0]` names"),
-        ("ENGINE_INIT", "the key or the account that `[engines.mem0]` names"),
+        ("ENGINE_INIT", "`[engines.mem0]`, and at the key or the account that it names"),
         ("ENGINE_UNAVAILABLE", "its server and `[engines.mem0]`"),
     ],
 )
