@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from hypothesis import settings
 
 from cozy.storage import migrate
 from cozy.storage.database import Database, open_database
@@ -17,6 +18,9 @@ from tests.clock import LoopClock, no_waiting
 from tests.databases import PostgresServer, postgres_server
 from tests.redis_server import some_redis
 
+# the same examples in every run, however long one takes on a busy machine, as where Hypothesis sees `CI`;
+# `--hypothesis-profile default` has it look for others
+settings.load_profile("ci")
 gc.disable()  # while modules are loaded and tests are found: nearly all of it stays
 
 

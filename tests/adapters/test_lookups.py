@@ -828,7 +828,10 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 async def test_nobody_is_ever_given_what_another_was_answered(
     sqlite: Database, tasks: TaskGroup, clock: Clock, steps: list[tuple[UserId, str, str]]
 ) -> None:

@@ -288,7 +288,10 @@ async def test_no_query_does_harm(library: SqlKnowledge, query: str) -> None:
         assert (await found(library, query))[0].dataset == "health"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @example(body="\x00\ud83d 血压", query="血\x00压")
 @example(body="'':1 \\ '", query="''")
 @given(

@@ -277,7 +277,10 @@ async def test_what_no_database_keeps_is_replaced(store: SqlStore, session: Sess
     assert (await rows(store, session))[1].metadata == {mended: [mended, "\\u0000"]}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @example(text="\ud83c\udf89 split surrogates", value={"\x00": "\udfff"})
 @given(
     text=st.text(st.characters(exclude_categories=())),

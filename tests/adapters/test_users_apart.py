@@ -40,7 +40,10 @@ def things_in(text: str) -> set[str]:
     return {thing for thing in THINGS if re.search(re.escape(thing), text, re.IGNORECASE)}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @example(ada_said=["I live in rome"], bo_said=["I live in rome", "I like tea"])
 @example(ada_said=["我住在北京"], bo_said=[])
 @given(ada_said=words, bo_said=words)

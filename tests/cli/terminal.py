@@ -31,7 +31,7 @@ def cozy(folder: Path, *arguments: str, says: str | bytes = "", **environ: str) 
         env=environment(folder, **environ),
         input=says.encode() if isinstance(says, str) else says,
         capture_output=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())

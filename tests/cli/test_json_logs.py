@@ -326,7 +326,7 @@ def test_what_nobody_catches_is_told_without_its_message(tmp_path: Path) -> None
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 1

@@ -138,7 +138,7 @@ def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(here: Path)
     os.close(theirs)
     seen = b""
     answers = [b"secret one\n", b"secret one\n"]
-    while select([ours], [], [], 60)[0]:
+    while select([ours], [], [], 180)[0]:
         try:
             piece = os.read(ours, 1024)
         except OSError:  # Linux says so when the other end is closed
@@ -149,7 +149,7 @@ def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(here: Path)
         # what is typed before the space is thrown away: the terminal is told only then to show nothing
         if answers and seen.endswith(b": "):
             os.write(ours, answers.pop(0))
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=180)
     os.close(ours)
     assert process.returncode == 0, seen
     UUID(out.decode().strip())

@@ -156,7 +156,7 @@ def _item(value: Any, indent: int) -> str:
     return (" " if isinstance(value, str) else "") + _written(value, indent)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     data=st.dictionaries(st.text(alphabet="abc中_", min_size=1, max_size=4), _values, min_size=1, max_size=3)
 )
@@ -228,7 +228,7 @@ def test_a_hostile_file_ends_soon_and_in_words(kind: str, tmp_path: Path) -> Non
         assert diagnostic.place.line <= parsed.text.count("\n") + 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @example(content=b"\xef\xbb\xbf")
 @example(content=b"'")
 @example(content=b"? - a\n: b\n")

@@ -38,7 +38,7 @@ def _check(text: str, path: tuple[str | int, ...]) -> None:
 
 
 @pytest.mark.parametrize("mark", ["|", "|-", "|+", ">", ">-"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=_lines)
 def test_in_a_block(mark: str, lines: list[tuple[int, int]]) -> None:
     body = "\n".join("    " + line if line else "" for line in ["首x", *_text(lines, deeper=True), "尾x"])
@@ -46,7 +46,7 @@ def test_in_a_block(mark: str, lines: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("mark", ["|2", ">2-"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lines=_lines)
 def test_in_a_block_that_says_its_indentation(mark: str, lines: list[tuple[int, int]]) -> None:
     body = "\n".join("  " + line if line else "" for line in _text(lines, deeper=True))
@@ -54,14 +54,14 @@ def test_in_a_block_that_says_its_indentation(mark: str, lines: list[tuple[int, 
 
 
 @pytest.mark.parametrize("quote", ["", "'", '"'])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=_lines)
 def test_in_a_text_over_several_lines(quote: str, lines: list[tuple[int, int]]) -> None:
     body = "\n".join("    " + line if line else "" for line in _text(lines, deeper=False))
     _check(f"a:\n  prompt: {quote}首x\n{body}\n    尾x{quote}\n  next: b\n", ("a", "prompt"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=st.lists(st.integers(0, 2), min_size=1, max_size=6))
 def test_in_double_quotes_with_line_breaks_written_out(lines: list[int]) -> None:
     words = iter(range(1000))

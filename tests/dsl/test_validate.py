@@ -225,7 +225,7 @@ class Anywhere:
     value = key
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(kind=st.sampled_from(sorted(_MODELS)), data=st.dictionaries(_keys, _values, max_size=6))
 @example(kind="personality", data={"id": "a", "name": "b", "pipeline": {"(mapping)": "x"}})
 @example(kind="personality", data={"(name)": "x"})

@@ -139,7 +139,7 @@ def dags(draw: st.DrawFn) -> list[list[int]]:
     return [sorted(draw(st.sets(st.integers(0, i - 1)))) if i else [] for i in range(size)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(waits=dags(), pauses=st.lists(st.integers(0, 3), min_size=9, max_size=9))
 def test_every_stage_of_any_graph_runs_once_and_after_all_it_waits_for(
     waits: list[list[int]], pauses: list[int]

@@ -114,7 +114,10 @@ async def silent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hous
 
 
 @given(SENTENCES, WORDS)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 async def test_neither_of_two_users_sees_a_word_that_only_the_other_said(
     silent: House, sentences: list[tuple[bool, str]], asked: str
 ) -> None:

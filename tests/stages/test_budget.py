@@ -328,7 +328,7 @@ def sections(draw: st.DrawFn) -> ContextPart:
     return ContextPart(section, tuple(draw(found)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     past=messages(),
     parts=st.lists(sections(), max_size=5),
@@ -370,7 +370,7 @@ def is_among(some: Sequence[Any], all_: Sequence[Any]) -> bool:
     return all(any(one is other for other in rest) for one in some)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(past=messages(), parts=st.lists(sections(), max_size=4))
 async def test_what_has_room_is_never_cut(past: ContextPart, parts: list[ContextPart]) -> None:
     kept, _ = await prompt_of([past, *parts], seat(100_000))

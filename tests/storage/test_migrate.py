@@ -137,7 +137,7 @@ def test_nothing_to_do_does_not_load_alembic(database_url: str) -> None:
         "import sys, anyio; from cozy.storage import migrate; "
         "assert not anyio.run(migrate.upgrade, sys.argv[1]); assert 'alembic' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, database_url], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "error", "-c", code, database_url], check=True, timeout=180)
 
 
 def test_a_sqlite_installation_loads_nothing_of_postgresql_s(sqlite_url: str) -> None:
@@ -146,7 +146,7 @@ def test_a_sqlite_installation_loads_nothing_of_postgresql_s(sqlite_url: str) ->
         "anyio.run(migrate.upgrade, sys.argv[1]); "
         "assert not {'asyncpg', 'sqlalchemy.ext.asyncio'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, sqlite_url], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "error", "-c", code, sqlite_url], check=True, timeout=180)
 
 
 async def test_the_migrated_tables_are_those_of_the_model(database_url: str) -> None:
@@ -317,7 +317,7 @@ async def test_replicas_that_start_together_migrate_once(empty_url: str) -> None
     async def start() -> None:
         await anyio.run_process([sys.executable, "-c", code, empty_url], stderr=None)
 
-    with anyio.fail_after(60):
+    with anyio.fail_after(180):
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(start)

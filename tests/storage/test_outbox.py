@@ -445,7 +445,7 @@ async def test_two_claimers_never_get_the_same_job(database_url: str) -> None:
                 for item in leased:
                     await outbox.settle([Ending(item, "done")])
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(180):
             async with anyio.create_task_group() as tasks:
                 for database in (one, other):
                     for _ in range(3):

@@ -49,7 +49,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(say=texts.filter(bool), piece=texts.filter(bool), answer=texts)
 @example(say="null", piece="- a", answer="key: value")
 @example(say=" a\nb", piece="a\n\nb\n", answer="\na")

@@ -114,7 +114,7 @@ def test_a_code_block_longer_than_the_screen_stands_there_once() -> None:
     assert [line.strip() for line in show.text.splitlines()[:40]] == code.splitlines()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, len(EVERYTHING)), max_size=40), height=st.integers(4, 40))
 def test_the_end_does_not_depend_on_how_the_answer_came(cuts: list[int], height: int) -> None:
     show = Show(width=50, height=height)
