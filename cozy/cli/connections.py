@@ -32,6 +32,8 @@ _log = logging.getLogger("cozy.server")
 
 KEEP_ALIVE_S = 75.0
 """Longer than proxies keep a connection that nobody uses, so that it is they who close it."""
+LAST_WORDS_S = 2.0
+"""After the grace: to keep what turns have said until then, and to tell their clients that this is all."""
 TURNED_AWAY_S = 1.0
 """How long one connection too many may take to ask for what it does not get."""
 SPARE_FILES = 500
@@ -59,7 +61,7 @@ def config_of(server: ServerSettings, number: int) -> PatientConfig:
     config.accesslog = None  # the application has a line of its own for each request
     config.errorlog = logging.getLogger("hypercorn.error")
     config.keep_alive_timeout = KEEP_ALIVE_S
-    config.graceful_timeout = server.grace_s
+    config.graceful_timeout = server.grace_s + LAST_WORDS_S
     config.head_timeout_s = server.head_timeout_s
     config.write_timeout_s = server.write_timeout_s
     config.max_connections = server.max_connections

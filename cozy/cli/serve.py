@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cozy.cli.json_logs import LogFormat
     from cozy.configuration import Loaded
+    from cozy.interfaces.http.service import Service
     from cozy.ports.identity import User
     from cozy.settings import ServerSettings, Settings
 
@@ -248,7 +249,7 @@ async def _answer(
                 open_http(service, extensions(), metrics) as http,
             ):
                 tasks.start_soon(_end_at_once, orders, tasks)
-                tasks.start_soon(_pass_on, orders, service.draining)
+                tasks.start_soon(_drain, orders, service)
                 if control is None:
                     orders.obey_signals()
                     _announce(listener)
@@ -270,9 +271,15 @@ async def _end_at_once(orders: Orders, tasks: TaskGroup) -> None:
     tasks.cancel_scope.cancel()
 
 
-async def _pass_on(orders: Orders, draining: Any) -> None:
+async def _drain(orders: Orders, service: Service) -> None:
+    """Let no new turn begin, and end after a while those that are under way."""
+    import anyio
+
     await orders.drain.wait()
-    draining.set()
+    service.draining.set()
+    await anyio.sleep(service.settings.server.grace_s)
+    for scope in tuple(service.under_way):
+        scope.cancel()
 
 
 async def answer(

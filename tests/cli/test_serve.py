@@ -182,6 +182,44 @@ def test_a_turn_under_way_is_heard_to_its_end_when_the_server_is_told_to_stop(tm
     assert not any("whiskerina" in line.lower() or key in line for line in told)
 
 
+async def test_turns_that_outlive_the_grace_are_told_so_and_what_was_said_is_kept(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    key = await key_of(sqlite_url)
+    said = {"model": "mia", "messages": [{"role": "user", "content": "tea?"}], "cozy": {"session_id": "new"}}
+    async with upstream(default=Answer((sse(chunk("Hi")), Hold()))) as model, AsyncExitStack() as stack:
+        project(tmp_path, model.base_url, sqlite_url, server="grace_s = 0.3\n")
+        server = stack.enter_context(running(SERVE, tmp_path))
+        port = await anyio.to_thread.run_sync(lambda: server.port)
+        streamed, whole = [await stack.enter_async_context(raw.wire_to(port)) for _ in range(2)]
+        await whole.send(raw.request("POST", raw.CHAT, key, said))
+        await streamed.send(raw.request("POST", raw.CHAT, key, {**said, "stream": True}))
+        await streamed.head()
+        while b'"Hi"' not in await streamed.piece():
+            pass
+        while len(model.requests) < 2:
+            await anyio.sleep(0.01)
+        server.tell(signal.SIGTERM)
+        error = json.loads((await streamed.piece()).removeprefix(b"data: "))["error"]
+        status, head = await whole.head()
+        assert await anyio.to_thread.run_sync(server.end) == 0
+    assert error["code"] == "RATE_LIMIT_OVERLOADED"
+    assert error["message"].startswith("the server is being stopped")
+    assert (status, "retry-after" in head) == (503, True)
+    assert not [line for line in server.err if " error " in line]
+    assert await kept(sqlite_url) == sorted(
+        [("user", "interrupted", "tea?"), ("assistant", "interrupted", "Hi")] * 2
+    )
+
+
+async def kept(url: str) -> list[tuple[str, str, str]]:
+    """Every message: whose, how its turn ended, its text."""
+    statement = select(messages.c.role, messages.c.status, messages.c.content)
+    async with open_database(url) as database:
+        rows = await database.read(lambda connection: connection.execute(statement).all())
+    return sorted(tuple(row) for row in rows)
+
+
 @pytest.fixture
 def url(request: pytest.FixtureRequest) -> str:
     """The database that another fixture gives."""
@@ -214,9 +252,6 @@ async def test_a_second_signal_cuts_turns_off_and_what_was_said_is_kept(
         await anyio.to_thread.run_sync(server.said, "stopping when answers")
         server.tell(signal.SIGTERM)
         assert await anyio.to_thread.run_sync(server.end) == 128 + signal.SIGTERM
-    statement = select(messages.c.role, messages.c.status, messages.c.content)
-    async with open_database(url) as database:
-        rows = await database.read(lambda connection: connection.execute(statement).all())
-    assert sorted(tuple(row) for row in rows) == sorted(
+    assert await kept(url) == sorted(
         [("user", "interrupted", "tea?"), ("assistant", "interrupted", "Hi")] * TALKS
     )

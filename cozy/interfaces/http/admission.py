@@ -13,30 +13,47 @@ from cozy.errors import Overloaded
 from cozy.interfaces.http.metrics import Metrics
 from cozy.settings import ServerSettings
 
+STOPPING = "the server is being stopped"
+
 
 class Admission:
     """The places of one process; whoever waits is served in the order of coming."""
 
-    def __init__(self, settings: ServerSettings, draining: anyio.Event, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        draining: anyio.Event,
+        under_way: set[anyio.CancelScope],
+        metrics: Metrics,
+    ) -> None:
+        """`draining`, `under_way`: as a Service has them."""
         self._settings, self._draining, self._metrics = settings, draining, metrics
+        self._under_way = under_way
         self._taken = 0
         self._waiting: deque[anyio.Event] = deque()
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[float]:
         """A place for a turn, once there is one; gives the seconds that it took. Raises Overloaded."""
-        began = perf_counter()
-        await self._enter()
-        self._metrics.running.inc()
+        began, scope = perf_counter(), anyio.CancelScope()
+        self._under_way.add(scope)
         try:
-            yield perf_counter() - began
+            with scope:
+                await self._enter()
+                self._metrics.running.inc()
+                try:
+                    yield perf_counter() - began
+                finally:
+                    self._metrics.running.dec()
+                    self._leave()
         finally:
-            self._metrics.running.dec()
-            self._leave()
+            self._under_way.discard(scope)
+        if scope.cancelled_caught:
+            raise Overloaded(STOPPING)
 
     async def _enter(self) -> None:
         if self._draining.is_set():
-            raise Overloaded("the server is being stopped")
+            raise Overloaded(STOPPING)
         if self._taken < self._settings.max_turns and not self._waiting:
             self._taken += 1
             return

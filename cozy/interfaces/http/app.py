@@ -72,7 +72,7 @@ def build_app(
         dialects=_dialects(extensions),
         service=service,
         repeats=Repeats(service.requests),
-        admission=Admission(service.settings.server, service.draining, metrics),
+        admission=Admission(service.settings.server, service.draining, service.under_way, metrics),
         metrics=metrics,
         background=_background(service, tasks),
     )

@@ -45,6 +45,9 @@ class Service:
     """The engines of the personal context, each behind its circuit breaker."""
     draining: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is being stopped: no new turns begin."""
+    under_way: set[anyio.CancelScope] = field(default_factory=set[anyio.CancelScope])
+    """Of turns that run or wait for a place. Where one is cancelled, its client is told that the server is
+    being stopped."""
 
     @property
     def models(self) -> tuple[str, ...]:

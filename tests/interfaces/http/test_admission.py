@@ -13,7 +13,7 @@ from cozy.settings import ServerSettings
 
 def places(**settings: float) -> tuple[Admission, anyio.Event]:
     draining = anyio.Event()
-    return Admission(ServerSettings.model_validate(settings), draining, Metrics()), draining
+    return Admission(ServerSettings.model_validate(settings), draining, set(), Metrics()), draining
 
 
 class Guest:
@@ -94,3 +94,27 @@ async def test_nobody_is_let_in_while_the_server_is_being_stopped() -> None:
     with pytest.raises(Overloaded, match="being stopped"):
         async with admission.place():
             pass
+
+
+async def test_who_is_under_way_or_waits_is_told_when_the_time_is_up() -> None:
+    under_way = set[anyio.CancelScope]()
+    admission = Admission(ServerSettings(max_turns=1), anyio.Event(), under_way, Metrics())
+    told: list[str] = []
+
+    async def visit(name: str) -> None:
+        try:
+            async with admission.place():
+                told.append(name)
+                await anyio.sleep_forever()
+        except Overloaded as error:
+            told.append(f"{name}: {error.message}")
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for name in ("a", "b"):
+                tasks.start_soon(visit, name)
+                await anyio.wait_all_tasks_blocked()
+            for scope in tuple(under_way):
+                scope.cancel()
+    assert [told[0], *sorted(told[1:])] == ["a", *(f"{name}: the server is being stopped" for name in "ab")]
+    assert not under_way
