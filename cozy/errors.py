@@ -167,7 +167,7 @@ class EngineError(CozyError):
 
 
 class EngineInitError(EngineError):
-    """It could not be set up."""
+    """It is set up wrongly: there is none of this name, or its address or key cannot be used."""
 
     code = "ENGINE_INIT"
 
@@ -180,7 +180,7 @@ class EngineTimeout(EngineError):
 
 
 class EngineAuthError(EngineError):
-    """It refused our credentials."""
+    """It refused our credentials, or our quota or credit there is used up."""
 
     code = "ENGINE_AUTH"
 

@@ -20,8 +20,17 @@ from cozy.interfaces.http.chat import Chat
 from cozy.interfaces.http.metrics import Metrics
 from cozy.ports.context import EngineRecord
 from cozy.service import extensions
-from cozy.settings import KNOWN_PROVIDERS, ProviderSettings, Settings
+from cozy.settings import (
+    BRINGS,
+    ENGINE_URLS,
+    KNOWN_PROVIDERS,
+    CardSettings,
+    EngineSettings,
+    ProviderSettings,
+    Settings,
+)
 from cozy.stages.base import StageSettings
+from cozy.stages.intent_rules import IntentRule
 from cozy.stages.model import ModelSettings
 from cozy.stages.registry import StageInfo, stage_types
 from cozy.stages.templates import VARIABLES
@@ -113,6 +122,9 @@ def stages() -> Iterator[str]:
         own = [name for name in info.settings.model_fields if name not in StageSettings.model_fields]
         if own:
             yield from table(info.settings, leave_out=tuple(StageSettings.model_fields))
+        if info.name == "intent":
+            yield "Below `rules` each label has these, none of them required:\n"
+            yield from table(IntentRule)
         yield fields_of(info.gives)
         yield ""
 
@@ -174,7 +186,7 @@ def configuration() -> Iterator[str]:
         model = field.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
             yield f"## `[{name}]`\n"
-            yield f"{inspect.getdoc(model)}\n" if model.__doc__ else ""
+            yield f"{inspect.getdoc(model)}\n"
             yield from table(model)
     yield "## `[providers.NAME]`\n"
     yield f"{inspect.getdoc(ProviderSettings)}\n"
@@ -184,6 +196,16 @@ def configuration() -> Iterator[str]:
     for name, (url, key, model) in KNOWN_PROVIDERS.items():
         cells = (f"`{value}`" if value else "none" for value in (name, url, key, model))
         yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield "## `[providers.NAME.models.MODEL]`\n"
+    yield f"{inspect.getdoc(CardSettings)}\n"
+    yield from table(CardSettings)
+    yield "## `[engines.NAME]`\n"
+    yield f"{inspect.getdoc(EngineSettings)}\n"
+    yield from table(EngineSettings)
+    yield "| kind | brings | address where `url` is empty |\n|---|---|---|"
+    for kind, brings in BRINGS.items():
+        yield f"| `{kind}` | {brings} | `{ENGINE_URLS[kind]}` |"
     yield ""
 
 

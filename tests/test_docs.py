@@ -13,6 +13,7 @@ import pytest
 from cozy.app import check_all
 from cozy.configuration import load_settings
 from cozy.dsl.project import Sources, read_project
+from cozy.settings import Settings
 from cozy.stages.registry import stage_types
 from cozy.testing.reading import Case, read_case
 
@@ -58,6 +59,16 @@ def test_every_stage_type_and_setting_has_an_entry() -> None:
         assert info.description, info.name
         for name, field in info.settings.model_fields.items():
             assert field.description, f"{info.name}.{name} has no words"
+
+
+def test_every_setting_of_the_configuration_has_an_entry_with_words() -> None:
+    page = GENERATED["configuration.md"]
+    sections = {
+        name for name in Settings.model_fields if name not in ("root", "file", "providers", "engines")
+    }
+    for section in (*sections, "providers.NAME", "providers.NAME.models.MODEL", "engines.NAME"):
+        assert re.search(rf"^## `\[{re.escape(section)}\]`\n\n\S", page, flags=re.MULTILINE), section
+    assert not re.findall(r"^\| `.*\|  \|$", page, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", list(blocks("yaml")))

@@ -77,6 +77,7 @@ class ProviderSettings(Part):
     headers: dict[str, str] = Field(default_factory=dict)
     """Sent with each request. What is secret in them comes from the environment: `Bearer ${NAME}`."""
     connect_timeout_s: float = Field(default=5, gt=0, le=60)
+    """How long connecting may take."""
     read_timeout_s: float = Field(default=60, gt=0, le=3600)
     """How long it may be silent in the middle of an answer."""
     models: dict[str, CardSettings] = Field(default_factory=dict)
@@ -96,6 +97,8 @@ class ProviderSettings(Part):
 
 
 class DatabaseSettings(Part):
+    """Where everything is kept."""
+
     url: str = ""
     """`sqlite:///path` or `postgresql://user:${NAME}@host/name`, the password from the environment; empty:
     `cozy.db` in the data folder."""
@@ -109,6 +112,8 @@ class DatabaseSettings(Part):
 
 
 class ToolSettings(Part):
+    """What tools personalities and users may use."""
+
     allow: tuple[str, ...] = ()
     """Patterns of tools that personalities may use; none means all."""
     admins_only: tuple[str, ...] = ()

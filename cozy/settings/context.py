@@ -33,9 +33,10 @@ class ContextSettings(Part):
     empty_ttl_s: float = Field(default=10, gt=0, le=3600)
     """How long it is good that an engine had nothing."""
     breaker_failures: int = Field(default=5, ge=1, le=1000)
-    """An engine is left alone after so many failures within `breaker_window_s`, if they are half of all, or
-    after twice as many in a row."""
+    """An engine is left alone after so many failures within `breaker_window_s`, if they are at least half of
+    all, or after twice as many in a row."""
     breaker_window_s: float = Field(default=30, gt=0, le=3600)
+    """How long a failure counts."""
     breaker_open_s: float = Field(default=5, gt=0, le=3600)
     """For how long it is left alone the first time; twice as long after each probe that fails."""
     breaker_longest_s: float = Field(default=120, gt=0, le=86_400)
@@ -81,7 +82,8 @@ class EngineSettings(Part):
     connections: int = Field(default=20, ge=1, le=1000)
     """Connections at once."""
     datasets: tuple[str, ...] = ()
-    """`cognee`: names or ids of the datasets that may be searched; a personality's own are among them."""
+    """`cognee`: names or ids of the datasets that may be searched and written to; a personality's own are
+    among them."""
 
     @field_validator("api_key_env")
     @classmethod

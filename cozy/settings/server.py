@@ -69,6 +69,7 @@ class ServerSettings(Part):
     models: tuple[str, ...] = ()
     """Patterns of `provider/model` that clients may name beside personalities; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What weighs less is not logged."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: text where stderr is a terminal, else JSON. JSON goes to stdout, text to stderr."""
     log_content: bool = False
@@ -131,8 +132,12 @@ class LimitSettings(Part):
 
 
 class RedisSettings(Part):
+    """What processes and machines share for speed: counts of requests, answers of engines, ended logins.
+    Nothing is lost with it."""
+
     url: str = ""
-    """`redis://host:6379/0`, the password from the environment; empty: each process counts for itself."""
+    """`redis://host:6379/0`, the password from the environment; empty: each process counts and keeps for
+    itself."""
     prefix: str = "cozy"
     """What every key begins with."""
 

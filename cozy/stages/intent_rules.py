@@ -61,7 +61,7 @@ class IntentRule(Settings):
     traditional form make no difference."""
     patterns: tuple[PatternText, ...] = ()
     """Regular expressions that tell it, wherever in the message they fit; they see it in lower case, with
-    half-width signs, simplified characters, and one blank for each white space."""
+    half-width signs and simplified characters, and each run of white space as one blank."""
     whole: bool = False
     """Keywords and patterns must make up the whole message, punctuation and particles aside: a greeting
     before a question is no small talk."""
