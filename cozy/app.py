@@ -213,7 +213,7 @@ def server_of(name: str, provider: ProviderSettings, environ: Mapping[str, str])
 @asynccontextmanager
 async def open_app(settings: Settings, *, works: bool = True) -> AsyncGenerator[App]:
     """A running installation: database migrated (SQLite) or checked, personalities compiled, worker at work
-    unless it is told not to be.
+    unless it is told not to be: then jobs are neither done nor dropped.
 
     When the block is left, turns end first, then the worker does what they have left. An error of the block
     comes out as it is. Raises ConfigError, StorageError, or PersonalityError with every diagnostic where a
@@ -286,7 +286,8 @@ async def _opened(settings: Settings, *, works: bool) -> AsyncGenerator[App]:
                 tasks.start_soon(worker.run)
             tasks.start_soon(models.load, library.models)  # takes a while; the first turn can do without
             async with open_engine(library, ports) as engine, anyio.create_task_group() as looking:
-                looking.start_soon(backlog.run)
+                if works:
+                    looking.start_soon(backlog.run)
                 yield App(
                     settings,
                     engine,

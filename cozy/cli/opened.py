@@ -29,15 +29,15 @@ user_option = click.option(
 )
 
 
-def with_app(work: Callable[[App], Awaitable[T]]) -> T:
-    """Do something with the running installation. Raises CozyError."""
+def with_app(work: Callable[[App], Awaitable[T]], *, works: bool = True) -> T:
+    """Do something with the running installation, its worker at work or not. Raises CozyError."""
     from cozy.app import open_app
     from cozy.configuration import load
 
     loaded = load()
     for words in loaded.warnings:
         click.echo(f"warning: {words}", err=True)
-    return _within(open_app(loaded.settings), work)
+    return _within(open_app(loaded.settings, works=works), work)
 
 
 def engine_option(*kinds: EngineKind) -> Callable[[F], F]:

@@ -43,7 +43,7 @@ def render(personality: str, text: str, session: str | None, as_json: bool, user
         turn = Turn(text, user_id, personality, session_id=found.id if found else None)
         return await previews(app.engine.library.graph(personality), turn, app.engine.ports)
 
-    found = with_app(work)
+    found = with_app(work, works=False)  # a job may ask a model
     if as_json:
         click.echo(json.dumps([_values(preview) for preview in found], ensure_ascii=False, indent=2))
     else:

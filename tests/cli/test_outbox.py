@@ -206,3 +206,12 @@ def test_what_was_said_wrongly_is_told(here: Path, arguments: list[str]) -> None
 def test_an_empty_outbox_says_so(here: Path) -> None:
     done = called("outbox", "list")
     assert (done.code, done.out, done.err) == (0, "", "no such jobs\n")
+
+
+def test_to_look_at_a_prompt_or_at_the_installation_does_no_jobs_and_drops_none(project: Path) -> None:
+    called("outbox", "retry", job(1))
+    (project / "cozy.toml").write_text('[outbox]\nmax_jobs = 1\nmax_age_s = 1\non_full = "drop_oldest"\n')
+    before = states()
+    assert called("render", "default", "hi").code == 0
+    assert called("doctor", "--times", "1").code == 0
+    assert states() == before
