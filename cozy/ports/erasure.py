@@ -19,6 +19,7 @@ class ToErase:
     """`memory/NAME` or `profile/NAME`."""
     since: datetime
     attempts: int
+    """How often it was tried."""
     due_at: datetime
     """When it is asked next."""
     last_error: str | None
@@ -45,4 +46,6 @@ class Erasures(Protocol):
         the jobs that make every engine forget it. The account stays, and may be used at once."""
         ...
 
-    async def state(self, user_id: UserId) -> Erasure: ...
+    async def state(self, user_id: UserId) -> Erasure:
+        """How far it is."""
+        ...

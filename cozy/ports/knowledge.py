@@ -20,7 +20,7 @@ class Passage:
     """Where it stands: the document's name and, where there is one, the heading."""
     dataset: str
     score: float
-    """How well it fits the query; more is better, at most 1."""
+    """How well it fits the query, from 0 to 1; more is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,11 @@ class Document:
     dataset: str
     name: str
     passages: int
+    """0 where the engine does not tell."""
     characters: int
+    """Bytes, or 0, where the engine tells no more."""
     added_at: datetime
+    """With a time zone."""
 
 
 class Knowledge(Protocol):
@@ -41,21 +44,31 @@ class Knowledge(Protocol):
     async def search(
         self, query: str, *, user_id: UserId, datasets: Sequence[str], top_k: int
     ) -> Sequence[Passage]:
-        """The passages that fit best, best first; no `datasets` means all that the user may read."""
+        """The passages that fit best, best first, each once, `top_k` at most; none where `top_k` is 0.
+
+        No `datasets` means all that the user may read.
+        """
         ...
 
 
 class KnowledgeBase(Knowledge, Protocol):
-    """Search, and what fills it."""
+    """Search, and what fills it. Raises EngineError."""
 
     async def add(self, *, dataset: str, name: str, text: str) -> Document:
-        """Take a document in; one of the same dataset and name is replaced. `text` may be Markdown."""
+        """Take a document in; one of the same dataset and name is replaced. `text` may be Markdown.
+
+        On return it can be found. Raises EngineInvalidRequest where it has no name.
+        """
         ...
 
-    async def documents(self, dataset: str | None = None) -> Sequence[Document]: ...
+    async def documents(self, dataset: str | None = None) -> Sequence[Document]:
+        """Those of one dataset, or all."""
+        ...
 
-    async def datasets(self) -> Sequence[str]: ...
+    async def datasets(self) -> Sequence[str]:
+        """Their names."""
+        ...
 
     async def remove(self, *, dataset: str, name: str | None = None) -> int:
-        """Take one document, or a whole dataset, out; gives how many documents went."""
+        """Take one document, or a whole dataset, out; gives how many documents went, maybe 0."""
         ...

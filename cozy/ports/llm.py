@@ -29,7 +29,9 @@ class ModelCard:
     price_in: float | None = None
     """Per million prompt tokens, in the currency of the configuration."""
     price_cached: float | None = None
+    """Per million prompt tokens that the server had seen before."""
     price_out: float | None = None
+    """Per million tokens of the answer."""
 
 
 @dataclass(frozen=True, slots=True)

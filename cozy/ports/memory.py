@@ -21,7 +21,7 @@ class Exchange:
     model: str
     """`provider/name` of the model that answered; extraction uses it too."""
     messages: tuple[Message, ...]
-    """User and assistant messages only."""
+    """User and assistant messages only, the user's first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,25 @@ class MemoryItem:
     text: str
     created_at: datetime
     score: float | None = None
-    """How well it fits the query; more is better, at most 1; None in a listing."""
+    """How well it fits the query, from 0 to 1; more is better; None in a listing."""
 
 
 class Memories(Protocol):
     """Raises EngineError."""
 
     async def search(self, query: str, *, user_id: UserId, top_k: int) -> Sequence[MemoryItem]:
-        """What fits the query best, best first; an empty query gives the newest."""
+        """What fits the query best, best first, each once, `top_k` at most.
+
+        An empty query gives the newest.
+        """
         ...
 
     async def learn(self, exchange: Exchange) -> int:
-        """Take in what the exchange tells of its user; the same exchange twice is once. Gives how many
-        facts are new."""
+        """Take in what the exchange tells of its user; gives how many memories are new. On return they can be
+        found.
+
+        The same exchange twice is once, also where what it taught was forgotten in between.
+        """
         ...
 
     async def add(self, user_id: UserId, text: str) -> MemoryItem:
@@ -59,9 +65,10 @@ class Memories(Protocol):
         ...
 
     async def edit(self, user_id: UserId, item_id: str, text: str) -> None:
-        """Raises NotFound for another user's item too."""
+        """Put `text` in the item's place. Raises NotFound, for another user's item too, and
+        EngineInvalidRequest as `add` does."""
         ...
 
     async def forget(self, user_id: UserId, item_id: str | None = None) -> int:
-        """One item, or everything; gives how many went."""
+        """One item (NotFound as for `edit`), or everything; gives how many went."""
         ...

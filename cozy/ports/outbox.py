@@ -118,6 +118,7 @@ class StoredJob:
     finished_at: datetime | None
     last_error: str | None
     payload: Mapping[str, Any]
+    """What its user said stands in it, under `user` and `assistant`; show it only where that is asked for."""
 
 
 class OutboxAdmin(Protocol):

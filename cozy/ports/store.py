@@ -23,7 +23,8 @@ class Job:
 
     id: UUID
     target: str
-    """Who does it: `memory/NAME` or `profile/NAME`, with the engine's name in the configuration."""
+    """Who does it: `memory/NAME` or `profile/NAME`, with the engine's name in the configuration; or
+    `summary`."""
     user_id: UserId
     payload: Mapping[str, Any]
     """JSON."""

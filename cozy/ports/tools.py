@@ -22,6 +22,7 @@ class ToolSpec:
     parameters: Mapping[str, Any]
     """JSON Schema (2020-12) of the arguments, an object."""
     timeout_s: float = 10.0
+    """For one call."""
     side_effects: bool = False
     """Whether a second call changes more than the first."""
     strict: bool | None = None

@@ -16,9 +16,10 @@ anyio's plugin, which comes with Cozy, runs them; `pyproject.toml` has to say so
     [tool.pytest.ini_options]
     anyio_mode = "auto"
 
-The fixture gives an engine that knows nothing of the users that `new_user` makes. What it learns may be put
-in its own words: the tests look for the words that matter. `ScriptedKnowledgeContract` and its sisters are
-the part that holds for stand-ins too, which know no more than they were made with.
+The fixture gives an engine that knows nothing of the users that `new_user` makes; one for knowledge already
+holds `DOCUMENTS`. What it learns may be put in its own words: the tests look for the words that matter.
+`ScriptedKnowledgeContract` and its sisters are the part that holds for stand-ins too, which know no more than
+they were made with.
 """
 
 from cozy.testing.contracts.base import Contract

@@ -57,6 +57,8 @@ def is_ranked(items: Sequence[Passage | MemoryItem], top_k: int) -> bool:
 
 
 class Contract:
+    """What a subclass may change: the model, and how users come to be."""
+
     model = "demo/demo"
     """`provider/name` of the model that extraction may use."""
 
