@@ -100,7 +100,7 @@ async def everybody(identity: IdentityAdmin) -> list[User]:
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show all that is known of the user NAME, but what only the door knows."""
+    """Show the account of the user NAME, and what of them is not erased yet; no secrets."""
     from cozy.cli.tables import columns
     from cozy.interfaces.plain_values import plain
 
