@@ -179,8 +179,8 @@ def erase(name: str, status: bool, yes: bool, as_json: bool) -> None:
     """Erase all that is kept of what the user NAME said.
 
     Sessions, messages, memories, profile and jobs that wait go at once, with what the account says of the
-    person; every engine outside is made to forget the user by a running server, however long that takes. The
-    account itself stays, with its name, e-mail address and keys; `cozy user disable` closes it.
+    person; a running `cozy serve` or `cozy chat` has every engine forget the user, however long that takes.
+    The account itself stays, with its name, e-mail address and keys; `cozy user disable` closes it.
     """
     from cozy.interfaces.plain_values import plain
 

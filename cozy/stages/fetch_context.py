@@ -33,7 +33,8 @@ class FetchContextSettings(StageSettings):
     max_tokens: int | None = Field(default=None, ge=1)
     """`profile`: about how much of it."""
     datasets: Names = ()
-    """`knowledge`: the datasets to search; none named means all."""
+    """`knowledge`: the datasets to search; none named means all, of an engine outside those of its `datasets`
+    in `cozy.toml`."""
     stale: Duration | None = None
     """`knowledge`, `profile` and `memory`: where an engine outside is late or away, what it answered up to so
     long ago will do."""
