@@ -76,7 +76,7 @@ class EngineSettings(Part):
     timeout_s: float = Field(default=10, gt=0, le=600)
     """How long one request may take; turns wait less (`context.timeout_s`, a stage's `timeout`)."""
     learn_timeout_s: float = Field(default=45, gt=0, le=3600)
-    """How long it may take to take in what a turn teaches."""
+    """How long it may take to take in what a turn teaches, or a document."""
     max_answer_bytes: int = Field(default=4_000_000, ge=1024)
     """A longer answer is not read."""
     connections: int = Field(default=20, ge=1, le=1000)
