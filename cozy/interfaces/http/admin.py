@@ -61,7 +61,7 @@ class ErasureTold(BaseModel):
     erased_at: datetime | None
     """When it was last asked for; null: never."""
     done: bool
-    """Whether everything is gone, from every engine."""
+    """Whether the user was erased, and every engine has forgotten them."""
     waiting: list[NotErasedYet]
     """What could not be erased yet; it is tried until it is."""
     removed: dict[str, int]
@@ -81,8 +81,8 @@ class ErasureTold(BaseModel):
 async def erase(call: Call[None, None]) -> ErasureTold:
     """Erase all that is kept of what a user said.
 
-    Sessions, messages, memories, profile and waiting jobs go at once; engines outside follow, as `waiting`
-    tells. The account stays: it may be used again, or closed.
+    Sessions, messages, memories, profile and waiting jobs go at once; engines follow, as `waiting` tells.
+    The account stays: it may be used again, or closed.
     """
     user_id = _user_id(call)
     exchange = call.exchange
@@ -118,7 +118,7 @@ def _told(erasure: Erasure) -> ErasureTold:
     return ErasureTold(
         user_id=str(erasure.user_id),
         erased_at=erasure.erased_at,
-        done=not erasure.waiting,
+        done=erasure.erased_at is not None and not erasure.waiting,
         waiting=[NotErasedYet(**asdict(one)) for one in erasure.waiting],
         removed=dict(erasure.removed),
     )

@@ -32,7 +32,8 @@ async def test_an_admin_erases_a_user_who_goes_on_using_cozy(house: Served) -> N
     route = f"/v1/admin/users/{ada}/erasure"
     async with house.http(key) as talking, house.http(await house.key("root", admin=True)) as admin:
         session = (await talking.post("/v1/chat/completions", json=SAID)).json()["cozy"]["session_id"]
-        assert (await admin.get(route)).json()["erased_at"] is None
+        never = (await admin.get(route)).json()
+        assert (never["erased_at"], never["done"]) == (None, False)
         with anyio.fail_after(10):
             while await house.service.outbox.depth() or house.service.worker.busy:
                 await anyio.sleep(0.02)
