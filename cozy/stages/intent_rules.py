@@ -199,7 +199,8 @@ class _Words:
         """Of the longest word that stands here; 0: none does."""
         for length in self.lengths.get(text[at], ()):
             end = at + length
-            if text[at:end] in self.known and not (runs_on(text, at) or runs_on(text, end)):
+            is_known = end <= len(text) and text[at:end] in self.known  # beyond the end stands a shorter one
+            if is_known and not (runs_on(text, at) or runs_on(text, end)):
                 return end
         return 0
 

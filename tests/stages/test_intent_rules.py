@@ -86,6 +86,12 @@ def test_a_sign_that_belongs_to_a_word_is_a_part_of_it() -> None:
     assert label("vitamin c", code=rule(keywords=("c++",))) is None
 
 
+@pytest.mark.parametrize("message", ["hi", "Hi", "你好"])
+def test_a_keyword_may_end_the_message_where_longer_ones_begin_alike(message: str) -> None:
+    small_talk = rule(keywords=("hello", "hi", "hey", "你好", "你好呀呀"), whole=True)
+    assert Rules({"small_talk": small_talk}).fit(message).matched == message.lower()
+
+
 def test_the_first_label_that_fits_is_given() -> None:
     one, other = rule(keywords=("tea",)), rule(keywords=("tea time",))
     assert label("tea time", one=one, other=other) == "one"
