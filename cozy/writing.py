@@ -14,6 +14,8 @@ UNSPACED = (
 
 _SPACE_AT_UNSPACED = re.compile(rf"(?<=[{UNSPACED}]) | (?=[{UNSPACED}])")
 _SPACED = re.compile(rf"[^\W{UNSPACED}]")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufe0e\ufe0f\ufeff]")
+"""Signs of no width: they come with what is copied from elsewhere."""
 # of sentences; the signs of `C++`, `C#`, `3.5`, `-5` make a difference
 _PUNCTUATION = re.compile(
     r"(?<![0-9])[.,:]|[.,:](?![0-9])|[;!?…。、；：！？“”‘’\"'`()（）《》「」『』【】\[\]*_~—]"
@@ -21,9 +23,10 @@ _PUNCTUATION = re.compile(
 
 
 def folded(text: str) -> str:
-    """`text` without differences of case and width: NFKC, and lower case as comparisons take it."""
+    """`text` without differences of case and width: NFKC, lower case as comparisons take it, no sign that
+    does not show."""
     # a second time, because folding case can undo the first
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).casefold())
 
 
 def fingerprint(text: str) -> str:

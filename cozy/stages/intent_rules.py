@@ -222,6 +222,8 @@ def _as_seen(character: str) -> str:
     if character.isascii():
         return character
     text = simplified(folded(character.translate(_APOSTROPHES)))
+    if not text:  # it has no width: messages come without it
+        return ""
     if text == character or unicodedata.combining(character):
         return character
     return regex.escape(text) if len(text) == 1 else f"(?:{regex.escape(text)})"

@@ -86,6 +86,12 @@ def test_a_sign_that_belongs_to_a_word_is_a_part_of_it() -> None:
     assert label("vitamin c", code=rule(keywords=("c++",))) is None
 
 
+@pytest.mark.parametrize("message", ["你\u200b好", "你好\ufeff", "he\u00adllo", "hi\u200d"])
+def test_signs_of_no_width_hide_nothing(message: str) -> None:
+    assert label(message) == "small_talk"
+    assert label("(", pattern=rule(patterns=("[❤\ufe0f]",))) is None
+
+
 @pytest.mark.parametrize("message", ["hi", "Hi", "你好"])
 def test_a_keyword_may_end_the_message_where_longer_ones_begin_alike(message: str) -> None:
     small_talk = rule(keywords=("hello", "hi", "hey", "你好", "你好呀呀"), whole=True)
