@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cozy.stages.values import ContextPart, ContextSection, Fold, Section, Snippet
-from cozy.writing import UNSPACED, fingerprint, runs_on
+from cozy.traditional import simplified
+from cozy.writing import UNSPACED, fingerprint
 
 FOLDED: tuple[ContextSection, ...] = ("profile", "memory", "knowledge")
 """Sections whose snippets may say the same; of two, the one of the section named first stays."""
@@ -19,7 +20,16 @@ LONGEST = 20_000
 PLACES = 20
 """At which a snippet is looked for in a longer one: text that repeats itself has thousands."""
 
+NEAR = 30
+"""Characters on either side of a snippet, in the one that holds it, that may deny what it says."""
+
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
+_APART = re.compile(rf"[ {UNSPACED}]")
+_NUMERAL = re.compile("[〇零一二两三四五六七八九十百千万亿]")
+_DENIES = re.compile(
+    r"[不没未非无别勿莫]|否认|以前|曾|过去|\w+n t\b"
+    r"|\b(?:no[rt]?|cannot|never|none|neither|without|false|wrong|former(?:ly)?|used to|stopped)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +59,10 @@ def join(parts: Sequence[ContextPart], order: Sequence[Section] = FOLDED) -> Joi
     """One part a section: two stages that fetch for the same section add up. Snippets of white space are
     none, and of snippets that say the same one stays.
 
-    The same is what differs in case, width, white space and punctuation alone, and what a longer snippet
-    holds whole; then the longer one stays. Of equal ones it is that of the section named first in `order`,
-    which is given room first, and in a section the one that fits the turn best.
+    The same is what differs in case, width, white space, punctuation and the traditional form alone, and what
+    a longer snippet holds whole and does not deny; then the longer one stays. Of equal ones it is that of the
+    section named first in `order`, which is given room first, and in a section the one that fits the turn
+    best.
     """
     joined: dict[ContextSection, ContextPart] = {}
     for part in map(_without_blanks, parts):
@@ -88,7 +99,7 @@ def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextS
     said: dict[str, _Found] = {}
     same: list[Fold] = []
     for one in found:
-        key = fingerprint(one[2].text)
+        key = simplified(fingerprint(one[2].text))
         if key in said:
             same.append(_fold(one, said[key]))
         elif key:
@@ -108,16 +119,26 @@ def _fold(one: _Found, other: _Found) -> Fold:
 
 
 def holds(longer: str, key: str) -> bool:
-    """Whether a fingerprint holds another one, whole words of it, at one of the first places where it
-    could."""
+    """Whether a fingerprint says what another one does: holds whole words of it, at one of the first places
+    where it could, and nothing close by that denies it."""
     at = -1
     for _ in range(PLACES):
         at = longer.find(key, at + 1)
         if at < 0:
             return False
-        if not (runs_on(longer, at) or runs_on(longer, at + len(key))):
+        end = at + len(key)
+        beside = f"{longer[max(0, at - NEAR) : at]}\n{longer[end : end + NEAR]}"
+        if _parts(longer, at) and _parts(longer, end) and not _DENIES.search(beside):
             return True
     return False
+
+
+def _parts(text: str, at: int) -> bool:
+    """Whether words may end at `at`: not in `C++`, `3.5` or 十三."""
+    if not 0 < at < len(text):
+        return True
+    beside = text[at - 1 : at + 1]
+    return bool(_APART.search(beside)) and len(_NUMERAL.findall(beside)) < 2
 
 
 def _weight(key: str) -> int:

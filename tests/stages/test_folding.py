@@ -41,6 +41,9 @@ def folds(joined: Joined) -> list[tuple[str, str, str, str]]:
         ("用户喜欢喝茶。", "用户喜欢喝茶"),
         ("用户 喜欢 ＴＥＡ", "用户喜欢tea！"),
         ("Tea: hot\n", "tea hot"),
+        ("記得她的貓叫小黑", "记得她的猫叫小黑"),
+        ("喜欢\u200b喝茶", "\ufeff喜欢喝茶"),
+        ("Cafe\u0301", "Caf\u00e9"),
     ],
 )
 def test_what_differs_in_case_width_space_and_punctuation_alone_is_the_same(one: str, other: str) -> None:
@@ -100,10 +103,46 @@ def test_a_snippet_that_a_longer_one_holds_is_folded_into_it(
         ("喜欢茶", "用户喜欢茶和咖啡"),
         ("art is the answer", "a cart is the answer"),
         ("take the tablets 3", "take the tablets 35 times"),
+        ("take the tablets 3", "take the tablets 3.5 times"),
+        ("5 mg of it every day", "take 2.5 mg of it every day"),
+        ("5 degrees outside today", "it is -5 degrees outside today"),
+        ("5度，要多穿衣服", "明天-5度，要多穿衣服"),
+        ("she writes programs in C", "she writes programs in C++"),
+        ("三日去北京开会", "十三日去北京开会"),
+        ("每次吃的药是二", "每次吃的药是二十片"),
     ],
 )
 def test_a_word_or_a_part_of_words_is_not_folded(short: str, longer: str) -> None:
     assert kept(join([part("memory", short, longer)])) == {"memory": [short, longer]}
+
+
+@pytest.mark.parametrize(
+    ("short", "longer"),
+    [
+        ("喜欢吃辣的川菜", "不喜欢吃辣的川菜"),
+        ("喜歡吃辣的川菜", "用户不喜欢吃辣的川菜"),
+        ("有糖尿病和高血压", "他没有糖尿病和高血压"),
+        ("住在上海浦东新区", "以前住在上海浦东新区"),
+        ("She likes tea and cake", "It is not true that she likes tea and cake"),
+        ("eats fish and meat", "The user doesn't eat fish, nor eats fish and meat"),
+        ("she likes tea and cake", "She thinks that she likes tea and cake, which is wrong"),
+        ("lives in Oslo, Norway", "The user no longer lives in Oslo, Norway"),
+        ("eat fish and meat", "I don’t eat fish and meat"),
+    ],
+)
+def test_what_is_denied_is_not_the_same(short: str, longer: str) -> None:
+    assert kept(join([part("memory", short, longer)])) == {"memory": [short, longer]}
+
+
+@pytest.mark.parametrize(
+    ("short", "longer"),
+    [
+        ("不喜欢吃辣的川菜", "用户不喜欢吃辣的川菜"),
+        ("does not drink coffee", "The user does not drink coffee"),
+    ],
+)
+def test_what_both_deny_is_the_same(short: str, longer: str) -> None:
+    assert kept(join([part("memory", short, longer)])) == {"memory": [longer]}
 
 
 def test_what_is_very_long_is_compared_with_nothing() -> None:
