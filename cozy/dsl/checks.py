@@ -299,14 +299,23 @@ def counts_out_of_range(wiring: Wiring) -> Iterator[Diagnostic]:
     """A `top_k` that gives no number from 1 to 100, as far as that can be told without a turn."""
     for entry in wiring.resolved.entries:
         for text in entry.texts:
-            if text.name != "top_k" or text.compiled.names or not isinstance(text.compiled, Expression):
+            if text.name != "top_k" or not isinstance(text.compiled, Expression):
                 continue
-            try:
-                text.compiled.count({}, 100)
-            except TemplateFailed as failed:
-                message = failed.message.removeprefix(f"{text.compiled.name}: ")
+            if message := _miscount(text.compiled):
                 hint = "for example `top_k: 3 if turn.channel == 'voice' else 8`"
                 yield error("CZ114", f"`top_k`: {message}", text.document.value(*text.path), hint)
+
+
+def _miscount(top_k: Expression) -> str | None:
+    """What is wrong with the number that it gives in every turn, or in some."""
+    if top_k.names:
+        wrong = top_k.miscounts(100)
+        return f"`{top_k.source}` can give {wrong[0]}, not a whole number from 1 to 100" if wrong else None
+    try:
+        top_k.count({}, 100)
+    except TemplateFailed as failed:
+        return failed.message.removeprefix(f"{top_k.name}: ")
+    return None
 
 
 def given_to_nobody(wiring: Wiring) -> Iterator[Diagnostic]:

@@ -6,6 +6,7 @@ Only `cozy.stages.templates` hands out trees; what is read from them holds no ji
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from jinja2 import nodes
@@ -221,6 +222,19 @@ def condition(node: nodes.Expr) -> Condition:
             return Either(Both(asked, condition(then)), Both(Not(asked), without))
         case _:
             return Truth(_subject(node)[0])
+
+
+def outcomes(node: nodes.Expr | None) -> Iterator[object]:
+    """The constants that the branches of an expression give; None where an `else` is missing."""
+    match node:
+        case nodes.CondExpr(expr1=then, expr2=otherwise):
+            yield from outcomes(then)
+            yield from outcomes(otherwise)
+        case None:
+            yield None
+        case _:
+            with suppress(nodes.Impossible):
+                yield node.as_const()
 
 
 def _subject(node: nodes.Expr) -> tuple[str, Reference | None]:

@@ -19,7 +19,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cozy.errors import TemplateFailed, did_you_mean
-from cozy.stages.template_tree import Condition, Reference, condition, references
+from cozy.stages.template_tree import Condition, Reference, condition, outcomes, references
 
 # what templates may name beside the stages of their pipeline; how steady each is decides where it may stand
 Steadiness = Literal["stable", "slow", "turn"]
@@ -342,7 +342,7 @@ class Expression:
     def __init__(self, source: str, name: str) -> None:
         self.source = source
         self.name = name
-        self.references, self.condition, self._evaluate = _test(source)
+        self.references, self.condition, self.outcomes, self._evaluate = _test(source)
         self.names = frozenset(r.name for r in self.references)
 
     def holds(self, variables: Mapping[str, Any]) -> bool:
@@ -356,9 +356,9 @@ class Expression:
         """The whole number from 1 to `most` that it gives; raises TemplateFailed for anything else."""
         try:
             given = self._evaluate(variables)
-            if isinstance(given, int | float) and not isinstance(given, bool) and given in range(1, most + 1):
+            if _is_count(given, most):
                 return int(given)
-            shown = repr(str(given)[:40]) if isinstance(given, str) else str(given)[:40] or "nothing"
+            shown = _shown(given)
         except _FAILURES as error:
             raise TemplateFailed(f"{self.name}: `{self.source}`: {error}") from error
         raise TemplateFailed(
@@ -366,10 +366,25 @@ class Expression:
             hint="try the values with `cozy render PERSONALITY TEXT`",
         )
 
+    def miscounts(self, most: int) -> list[str]:
+        """What some of its branches give instead of a whole number from 1 to `most`."""
+        return [_shown(given) for given in self.outcomes if not _is_count(given, most)]
+
+
+def _is_count(given: object, most: int) -> bool:
+    """Whether it is a whole number from 1 to `most`."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and given in range(1, most + 1)
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, str):
+        return repr(given[:40])
+    return "nothing" if given is None else str(given)[:40] or "nothing"
+
 
 @lru_cache(maxsize=2048)
-def _test(source: str) -> tuple[tuple[Reference, ...], Condition, Any]:
-    """What an expression takes from outside, when it holds, and its code."""
+def _test(source: str) -> tuple[tuple[Reference, ...], Condition, tuple[object, ...], Any]:
+    """What an expression takes from outside, when it holds, what its branches give, and its code."""
     if "{{" in source or "{%" in source:
         raise BadTemplate(
             1, "expected an expression without braces around it", source[source.index("{") :][:2]
@@ -387,6 +402,7 @@ def _test(source: str) -> tuple[tuple[Reference, ...], Condition, Any]:
         case _:
             raise BadTemplate(1, "expected one expression")
     try:
-        return named, condition(expression), _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
+        run = _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
+        return named, condition(expression), tuple(outcomes(expression)), run
     except TemplateSyntaxError as error:
         raise _in_our_words(error, source) from None
