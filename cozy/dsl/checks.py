@@ -20,7 +20,7 @@ from cozy.stages.registry import stage_types
 from cozy.stages.template_tree import Condition, Fixed, Reference
 from cozy.stages.templates import SECTION_VARIABLES, Expression
 from cozy.stages.tool_loop import ToolLoopSettings
-from cozy.stages.values import Queued, Saved
+from cozy.stages.values import Intent, Queued, Saved
 from cozy.stages.writeback import SUMMARY, WritebackSettings
 
 Rule = Callable[[Wiring], Iterator[Diagnostic]]
@@ -177,7 +177,8 @@ def never_true(wiring: Wiring) -> Iterator[Diagnostic]:
             for reference, value, known in impossible:
                 subject = ".".join((reference.name, *reference.fields))
                 place = text.word(str(value), reference.line)
-                hint = did_you_mean(str(value), map(str, known))
+                is_label = any(isinstance(other, Intent) and other.label == value for other in known)
+                hint = f"write `{subject}.label`" if is_label else did_you_mean(str(value), map(str, known))
                 yield warning("CZ087", f"`{subject}` is never `{value}`", place, hint)
             if text is entry.when and not impossible and never(condition, domain):
                 message = f"`{entry.id}` never runs: its `when` cannot be true"

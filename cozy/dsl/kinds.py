@@ -126,9 +126,11 @@ def context_part(section: str) -> Kind:
 
 def intent_of(labels: Iterable[str]) -> Kind:
     """An Intent whose labels are known, so that one that cannot be is told of."""
-    whole = kind(Intent)
+    known, whole = frozenset(labels), kind(Intent)
     return replace(
-        whole, fields={**(whole.fields or {}), "label": replace(kind(str), values=frozenset(labels))}
+        whole,
+        fields={**(whole.fields or {}), "label": replace(kind(str), values=known)},
+        values=frozenset(map(Intent, known)),  # none of which equals a text
     )
 
 

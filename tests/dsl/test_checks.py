@@ -231,6 +231,13 @@ def test_a_text_without_quotes_is_told_of_where_it_is_one_that_fits(
     assert found.hint == hint or (hint is None and "quotes" not in (found.hint or ""))
 
 
+def test_a_whole_intent_that_is_compared_with_a_label_is_told_of(tmp_path: Path) -> None:
+    lines = 'pipeline: attentive\nstages:\n  knowledge:\n    when: intent == "recall"\n'
+    [found] = check_mia(tmp_path, lines).diagnostics
+    assert (found.code, found.hint) == ("CZ087", "write `intent.label`")
+    assert said(tmp_path, lines.replace('== "recall"', 'and intent.by == "rules"')) == []
+
+
 @pytest.mark.parametrize(
     "top_k",
     [
