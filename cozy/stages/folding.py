@@ -21,7 +21,7 @@ PLACES = 20
 """At which a snippet is looked for in a longer one: text that repeats itself has thousands."""
 
 NEAR = 30
-"""Characters on either side of a snippet, in the one that holds it, that may deny what it says."""
+"""Characters beside a snippet, in the one that holds it, that may deny what it says."""
 
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
 _APART = re.compile(rf"[ {UNSPACED}]")
@@ -30,6 +30,9 @@ _DENIES = re.compile(
     r"[不没未非无别勿莫]|否认|以前|曾|过去|\w+n t\b"
     r"|\b(?:no[rt]?|cannot|never|none|neither|without|false|wrong|former(?:ly)?|used to|stopped)\b"
 )
+"""Before what is said; behind it, it belongs to something else."""
+_RETRACTS = re.compile(r"\b(?:false|wrong|untrue|not true|no longer|any ?more)\b|不对|不是真|假的|说错")
+"""Behind what is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,8 @@ def holds(longer: str, key: str) -> bool:
         if at < 0:
             return False
         end = at + len(key)
-        beside = f"{longer[max(0, at - NEAR) : at]}\n{longer[end : end + NEAR]}"
-        if _parts(longer, at) and _parts(longer, end) and not _DENIES.search(beside):
+        denied = _DENIES.search(longer[max(0, at - NEAR) : at]) or _RETRACTS.search(longer[end : end + NEAR])
+        if not denied and _parts(longer, at) and _parts(longer, end):
             return True
     return False
 
