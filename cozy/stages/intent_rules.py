@@ -27,8 +27,8 @@ MOST_REPEATS = 10_000
 """The counts of a pattern, one times the other: `regex` writes them out, which a slip makes gigabytes."""
 
 _WORD = re.compile(r"\w")
-_PARTICLES = frozenset("啊呀呢吧吗嘛哦噢喔嗯哈啦咯哟哇诶欸了")
-"""They may stand beside the words of a `whole` message."""
+_PARTICLES = frozenset("啊呀呢吧嘛哦噢喔嗯哈啦咯哟哇诶欸了")
+"""They may stand beside the words of a `whole` message; 吗 makes a question of them."""
 _APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 
 
