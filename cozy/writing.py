@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any, cast
+
+import regex
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
@@ -22,6 +25,11 @@ _PUNCTUATION = re.compile(
 )
 
 
+LONGEST_CHARACTER = 32
+"""Code points of what is seen as one character, at most: a family with skin tones has eleven."""
+_CHARACTER = cast("Any", regex.compile(r"\X"))  # pyright: ignore[reportUnknownMemberType]
+
+
 def folded(text: str) -> str:
     """`text` without differences of case and width: NFKC, lower case as comparisons take it, no sign that
     does not show."""
@@ -38,6 +46,21 @@ def fingerprint(text: str) -> str:
 def runs_on(text: str, at: int) -> bool:
     """Whether a word of a script that puts spaces between words runs on through `at`."""
     return 0 < at < len(text) and bool(_SPACED.match(text[at - 1]) and _SPACED.match(text[at]))
+
+
+def beginning(text: str, most: int) -> str:
+    """At most so many characters of `text`, and no part of what is seen as one: an emoji of several, a letter
+    with its accent."""
+    if len(text) <= most:
+        return text
+    end = 0
+    for found in _CHARACTER.finditer(text[: most + 1 + LONGEST_CHARACTER]):
+        if found.end() > most:
+            break
+        end = found.end()
+    return text[
+        : end if end > most - LONGEST_CHARACTER else most
+    ]  # an accent without end is cut all the same
 
 
 def in_tags(tag: str, text: str) -> str:

@@ -31,6 +31,7 @@ from cozy.stages.values import (
     Snippet,
 )
 from cozy.turn import Message
+from cozy.writing import beginning
 
 DEFAULT_ORDER: tuple[Section, ...] = ("system", "history", "profile", "memory", "knowledge", "summary")
 DEFAULT_RESERVE = 1024
@@ -225,4 +226,4 @@ def _fit_snippets(
 
 def _first_words(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= 40 else line[:39] + "…"
+    return line if len(line) <= 40 else beginning(line, 39) + "…"
