@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from cozy.errors import TurnError
@@ -18,6 +19,8 @@ MESSAGE_TOKENS = 3
 """What a message costs beside its text: role and separators. Source: OpenAI's cookbook on counting tokens."""
 REPLY_TOKENS = 3
 """What opens the reply. Source: as above."""
+
+_CLOSING = re.compile(r"<(?=\s*/\s*context\b)", re.IGNORECASE)
 
 
 class ClientSystemRefused(TurnError):
@@ -52,8 +55,8 @@ def names_sections(persona: Persona) -> bool:
 
 
 def context_text(parts: Mapping[ContextSection, ContextPart], ctx: StageContext) -> str:
-    """This turn's context; empty when nothing was brought."""
-    return ctx.persona.context.render(with_parts(parts, ctx))
+    """This turn's context; empty when nothing was brought. Nothing in it closes the tags it will stand in."""
+    return _CLOSING.sub("< ", ctx.persona.context.render(with_parts(parts, ctx)))
 
 
 def user_text(context: str, text: str) -> str:
@@ -114,7 +117,7 @@ DEFAULT_CONTEXT = """\
 {% for item in memory %}- {{ item.text }}
 {% endfor %}
 {% endif %}{% if knowledge %}From the documents at hand:
-{% for passage in knowledge %}- {{ passage.text }} ({{ passage.source }})
+{% for passage in knowledge %}- {{ passage.text }}{% if passage.source %} ({{ passage.source }}){% endif %}
 {% endfor %}{% endif %}"""
 
 DEFAULT_CONTEXT_ZH = """\
@@ -127,7 +130,7 @@ DEFAULT_CONTEXT_ZH = """\
 {% for item in memory %}- {{ item.text }}
 {% endfor %}
 {% endif %}{% if knowledge %}相关资料：
-{% for passage in knowledge %}- {{ passage.text }}（{{ passage.source }}）
+{% for passage in knowledge %}- {{ passage.text }}{% if passage.source %}（{{ passage.source }}）{% endif %}
 {% endfor %}{% endif %}"""
 
 
