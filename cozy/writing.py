@@ -58,9 +58,8 @@ def beginning(text: str, most: int) -> str:
         if found.end() > most:
             break
         end = found.end()
-    return text[
-        : end if end > most - LONGEST_CHARACTER else most
-    ]  # an accent without end is cut all the same
+    is_endless = end <= most - LONGEST_CHARACTER  # an accent upon accents
+    return text[: most if is_endless else end]
 
 
 def in_tags(tag: str, text: str) -> str:
