@@ -89,7 +89,7 @@ def main() -> int:
             on_ready=lambda: print(f"listening on {address_of(listener)}", file=sys.stderr, flush=True),
             quick_s=float(os.environ.get("QUICK_S", "0.2")),
             longest_pause_s=0.2,
-            leaving_s=1,
+            leaving_s=4,  # connections take two
             haste_s=float(os.environ.get("HASTE_S", "60")),
         )
         return anyio.run(supervisor.run)
