@@ -212,7 +212,7 @@ def compiled(pattern: str) -> Any:
     """
     compile_ = cast("Any", regex.compile)  # pyright: ignore[reportUnknownMemberType]
     try:
-        return compile_("".join(map(_as_seen, pattern)), regex.IGNORECASE)
+        return compile_("".join(map(_as_seen, unicodedata.normalize("NFC", pattern))), regex.IGNORECASE)
     except regex.error:
         return compile_(pattern, regex.IGNORECASE)  # tells of the pattern as it is written, if it is wrong
 
@@ -224,6 +224,6 @@ def _as_seen(character: str) -> str:
     text = simplified(folded(character.translate(_APOSTROPHES)))
     if not text:  # it has no width: messages come without it
         return ""
-    if text == character or unicodedata.combining(character):
+    if text == character:
         return character
     return regex.escape(text) if len(text) == 1 else f"(?:{regex.escape(text)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -117,6 +118,7 @@ async def test_a_model_is_not_waited_for_for_ever_where_nobody_says_how_long() -
     here = seat("hello", {"fault": {"kind": "stall"}})
     with anyio.fail_after(60):
         assert (await asking(timeout=None).run(here)).by == "rules"
+    assert here.notes["fallback"].endswith("no label within 1.9 s")
 
 
 @pytest.mark.usefixtures("no_time")
@@ -147,6 +149,15 @@ async def test_a_model_that_the_turn_names_is_asked_unless_the_stage_names_its_o
     here = seat("tea?", {"text": "other"}, model="test/other")
     await asking().run(here)
     assert requests(here)[0].model == "test/other"
+    own = replace(here, node=replace(here.node, own_model=True), ports=seat("tea?", {"text": "other"}).ports)
+    await asking().run(own)
+    assert requests(own)[0].model == "test/small"
+
+
+async def test_a_label_without_a_description_is_told_by_its_first_words() -> None:
+    here = seat("tea?", {"text": "many"})
+    await asking(rules={"many": {"keywords": tuple("abcdefghijk")}}).run(here)
+    assert "- many: such as a, b, c, d, e, f, g, h\n" in requests(here)[0].messages[0].content
 
 
 def test_a_stage_without_labels_is_refused() -> None:

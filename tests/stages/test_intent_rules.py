@@ -127,6 +127,10 @@ def test_what_decided_is_told() -> None:
         ("I don’t", "i don't know"),
         ("a b", "a\n\t b"),
         ("straße", "Straße"),
+        ("cafe\u0301$", "Caf\u00e9"),
+        ("caf\u00e9$", "CAFE\u0301"),
+        ("x\u0323\u0302", "X\u0323\u0302"),
+        ("^𠮷野家", "𠮷野家"),
     ],
 )
 def test_patterns_and_messages_meet_however_they_are_written(pattern: str, message: str) -> None:
@@ -184,6 +188,17 @@ def test_of_a_long_message_the_beginning_is_looked_at() -> None:
     assert label("x " * (SEEN // 2 - 5) + "fever", medical=far) == "medical"
     assert label("x " * SEEN + "fever", medical=far) is None
     assert label("hello " * SEEN, small_talk=SMALL_TALK) is None  # nobody has seen whether that is all
+
+
+def test_the_last_character_that_is_looked_at_is_the_last_that_counts() -> None:
+    far = rule(keywords=("fever",))
+    assert label("xx " + "x " * (SEEN // 2 - 4) + "fever and more", medical=far) == "medical"
+    assert label("xxx " + "x " * (SEEN // 2 - 4) + "fever and more", medical=far) is None
+    assert label("fever " + "x" * (SEEN * 3 // 2), medical=far) == "medical"
+
+
+def test_words_that_overlap_do_not_make_up_a_whole_message() -> None:
+    assert label("你好的", small_talk=rule(keywords=("你好", "好的"), whole=True)) is None
 
 
 def test_what_comes_behind_much_white_space_is_not_overlooked() -> None:
