@@ -17,7 +17,7 @@ from cozy.errors import TemplateFailed, did_you_mean
 from cozy.stages.fetch_context import FetchContextSettings
 from cozy.stages.intent import IntentSettings
 from cozy.stages.registry import stage_types
-from cozy.stages.template_tree import Condition, Fixed, Reference
+from cozy.stages.template_tree import Condition, Fixed, Not, Reference
 from cozy.stages.templates import SECTION_VARIABLES, Expression
 from cozy.stages.tool_loop import ToolLoopSettings
 from cozy.stages.values import Intent, Queued, Saved
@@ -166,7 +166,7 @@ def _condition(entry: Entry) -> Condition:
 
 
 def never_true(wiring: Wiring) -> Iterator[Diagnostic]:
-    """A `when` that no turn fulfils, and what a `when` or a `top_k` compares in vain."""
+    """A `when` that no turn fulfils, or every one, and what a `when` or a `top_k` compares in vain."""
     domain = stage_scope(wiring.resolved).values
     for entry in wiring.resolved.entries:
         for text in entry.texts:
@@ -180,9 +180,15 @@ def never_true(wiring: Wiring) -> Iterator[Diagnostic]:
                 is_label = any(isinstance(other, Intent) and other.label == value for other in known)
                 hint = f"write `{subject}.label`" if is_label else did_you_mean(str(value), map(str, known))
                 yield warning("CZ087", f"`{subject}` is never `{value}`", place, hint)
-            if text is entry.when and not impossible and never(condition, domain):
+            if text is not entry.when or impossible:
+                continue
+            if never(condition, domain):
                 message = f"`{entry.id}` never runs: its `when` cannot be true"
                 yield warning("CZ087", message, entry.at.key("when"))
+            elif any(comparisons(condition)) and never(Not(condition), domain):
+                message = f"`{entry.id}` always runs: its `when` cannot be false"
+                hint = "to leave out several values, write `and` between them, or `not in`"
+                yield warning("CZ087", message, entry.at.key("when"), hint)
 
 
 def _impossible(

@@ -185,6 +185,11 @@ def test_a_number_of_snippets_is_a_number_or_an_expression(
     assert said(tmp_path, FETCHED.format(top_k)) == expected
 
 
+@pytest.mark.parametrize("score", ["nan", "inf", "1e999", "much"])
+def test_what_is_no_number_is_told_of_as_such(score: str, tmp_path: Path) -> None:
+    assert said(tmp_path, f"stages:\n  knowledge:\n    min_score: {score}\n") == ["CZ033"]
+
+
 def test_speakers_that_share_the_labels_of_an_intent_answer_every_turn(tmp_path: Path) -> None:
     intent = (
         "    intent:\n      type: intent\n      default: b\n      rules:\n        a:\n          keywords: a\n"
@@ -229,6 +234,24 @@ def test_a_text_without_quotes_is_told_of_where_it_is_one_that_fits(
     [found] = check_mia(tmp_path, lines).diagnostics
     assert found.code == "CZ083"
     assert found.hint == hint or (hint is None and "quotes" not in (found.hint or ""))
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ('intent.label != "recall" or intent.label != "small_talk"', ["CZ087"]),
+        ('intent.label in ("recall", "small_talk", "other")', ["CZ087"]),
+        ('intent.label != "recall" and intent.label != "small_talk"', []),
+        ('turn.text != "a" or turn.text != "b"', ["CZ087"]),
+        ('turn.text == "a" or turn.text == "b"', []),
+        ('turn.text or intent.label == "other"', []),
+        ("true", []),
+    ],
+)
+def test_a_condition_that_holds_in_every_turn_is_told_of(
+    when: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert said(tmp_path, f"pipeline: attentive\nstages:\n  knowledge:\n    when: ({when})\n") == expected
 
 
 def test_a_whole_intent_that_is_compared_with_a_label_is_told_of(tmp_path: Path) -> None:
@@ -288,7 +311,7 @@ def test_a_label_needs_rules_or_a_model(tmp_path: Path) -> None:
         "  memory:\n    when: intent.label == 'a'\n"
     )
     assert said(tmp_path, lines.format("")) == ["CZ113"]
-    assert said(tmp_path, lines.format("    default: a\n")) == []
+    assert said(tmp_path, lines.format("    default: a\n")) == ["CZ087"]  # nor is there another one
     assert said(tmp_path, lines.format("    model:\n      temperature: 0\n")) == []
 
 
