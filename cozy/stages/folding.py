@@ -59,8 +59,8 @@ class Joined:
 
 
 def join(parts: Sequence[ContextPart], order: Sequence[Section] = FOLDED) -> Joined:
-    """One part a section: two stages that fetch for the same section add up. Snippets of white space are
-    none, and of snippets that say the same one stays.
+    """One part a section: two stages that fetch for the same section add up. Snippets of which nothing
+    shows are none, and of snippets that say the same one stays.
 
     The same is what differs in case, width, white space, punctuation and the traditional form alone, and what
     a longer snippet holds whole and does not deny; then the longer one stays. Of equal ones it is that of the
@@ -77,7 +77,7 @@ def join(parts: Sequence[ContextPart], order: Sequence[Section] = FOLDED) -> Joi
 
 
 def _without_blanks(part: ContextPart) -> ContextPart:
-    snippets = tuple(s for s in part.snippets if s.text and not s.text.isspace())
+    snippets = tuple(s for s in part.snippets if any(c.isprintable() and c != " " for c in s.text))
     return part if len(snippets) == len(part.snippets) else replace(part, snippets=snippets)
 
 

@@ -194,7 +194,7 @@ def test_the_history_and_the_summary_are_left_alone() -> None:
 @pytest.mark.parametrize("template", [DEFAULT_CONTEXT, DEFAULT_CONTEXT_ZH], ids=["en", "zh"])
 async def test_a_part_of_nothing_but_white_space_injects_nothing(section: Any, template: str) -> None:
     here = Seat(ports=ports(llm=Window(8192)), persona=persona(context=template))
-    parts = [part(section, " ", "\n\t", "", "\u3000")]
+    parts = [part(section, " ", "\n\t", "", "\u3000", "\u200b\ufeff ")]
     stages = RenderPrompt(RenderPromptSettings(type="render_prompt"))
     kept_parts = await Budget(BudgetSettings(type="budget")).run(parts, here)
     for prompt in (await stages.run(parts, here), await stages.run(kept_parts, here)):
