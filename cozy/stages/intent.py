@@ -19,8 +19,9 @@ from cozy.stages.llm import end_user
 from cozy.stages.model import ModelSettings
 from cozy.stages.registry import stage
 from cozy.stages.values import Intent
+from cozy.traditional import simplified
 from cozy.turn import Message
-from cozy.writing import in_tags
+from cozy.writing import folded, in_tags
 
 LONGEST_S = 2.0
 """How long a model may take where the stage has no `timeout`."""
@@ -41,13 +42,20 @@ Labels:
 Label = Annotated[str, Field(pattern=r"\S")]
 
 
+def _plain(label: str) -> str:
+    """A label without what in a model's answer tells nothing: case, width, the traditional form."""
+    return simplified(folded(label)).strip()
+
+
 def _differ(labels: Iterable[str]) -> None:
-    """Raises PydanticCustomError where two do so only in case, which in a model's answer tells nothing."""
+    """Raises PydanticCustomError where two are the same but for that."""
     known: dict[str, str] = {}
     for label in labels:
-        if (first := known.setdefault(label.casefold(), label)) != label:
+        if (first := known.setdefault(_plain(label), label)) != label:
             raise PydanticCustomError(
-                "labels", "`{first}` and `{label}` differ only in case", {"first": first, "label": label}
+                "labels",
+                "`{first}` and `{label}` differ only in how they are written",
+                {"first": first, "label": label},
             )
 
 
@@ -135,8 +143,8 @@ class FindIntent:
         return None
 
     def _label(self, answer: str, ctx: StageContext) -> str | None:
-        said = answer.strip().strip("\"'`*.。“”‘’「」").casefold()
-        label = next((known for known in self.settings.labels if known.casefold() == said), None)
+        said = _plain(answer.strip().strip("\"'`*.。“”‘’「」"))
+        label = next((known for known in self.settings.labels if _plain(known) == said), None)
         if label is None:
             ctx.note(fallback="rules: the model's answer is none of the labels")
         return label

@@ -166,6 +166,7 @@ FETCHED = "stages:\n  knowledge:\n    top_k: {}\n"
         ('"{{ 3 }}"', ["CZ086"]),
         ("3 + 98", ["CZ114"]),
         ("500 if turn.channel == 'voice' else 0", ["CZ114"]),
+        ("500 if turn.channel == 'voice' else 5", ["CZ114"]),
         ("5 if channel == 'voice' else -1", ["CZ114"]),
         ("5 if channel == 'voice' else 2.5", ["CZ114"]),
         ("5 if channel == 'voice' else (8 if language == 'zh' else 101)", ["CZ114"]),
@@ -188,6 +189,18 @@ def test_a_number_of_snippets_is_a_number_or_an_expression(
 @pytest.mark.parametrize("score", ["nan", "inf", "1e999", "much"])
 def test_what_is_no_number_is_told_of_as_such(score: str, tmp_path: Path) -> None:
     assert said(tmp_path, f"stages:\n  knowledge:\n    min_score: {score}\n") == ["CZ033"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [("type: fetch_contxt", ["CZ031", "CZ051"]), ("type: fetch_context\n    source: knowledge", ["CZ088"])],
+    ids=["unknown", "known"],
+)
+def test_what_a_stage_of_an_unknown_type_brings_is_not_guessed(
+    stage: str, expected: list[str], tmp_path: Path
+) -> None:
+    lines = "context: |\n  {{ memory }} {{ more.text }}\npipeline: minimal\nstages:\n  more:\n    "
+    assert said(tmp_path, f"{lines}{stage}\n") == expected
 
 
 def test_speakers_that_share_the_labels_of_an_intent_answer_every_turn(tmp_path: Path) -> None:

@@ -168,10 +168,16 @@ def test_what_a_plugins_own_validator_says_is_passed_on() -> None:
         ("other", ("医疗", '""'), "f:6:3: a key of `rules` cannot be ``: it needs a name"),
         ("other", ("a", '" "'), "f:6:3: a key of `rules` cannot be ``: it needs a name"),
         ('" "', ("a", "b"), "f:2:10: `default` cannot be ``"),
-        ("other", ("Tea", "tea"), "f:3:1: `rules`: `Tea` and `tea` differ only in case"),
-        ("TEA", ("a", "tea"), "f:2:10: `default` cannot be `TEA`: `tea` and `TEA` differ only in case"),
+        ("other", ("Tea", "tea"), "f:3:1: `rules`: `Tea` and `tea` differ only in how they are written"),
+        ("other", ("ｔea", "tea"), "f:3:1: `rules`: `ｔea` and `tea` differ only in how they are written"),
+        ("other", ("閒聊", "闲聊"), "f:3:1: `rules`: `閒聊` and `闲聊` differ only in how they are written"),
+        (
+            "TEA",
+            ("a", "tea"),
+            "f:2:10: `default` cannot be `TEA`: `tea` and `TEA` differ only in how they are written",
+        ),
     ],
-    ids=["empty", "blank", "blank default", "alike", "like the default"],
+    ids=["empty", "blank", "blank default", "alike", "alike in width", "alike in form", "like the default"],
 )
 def test_labels_can_be_told_apart(default: str, labels: tuple[str, str], said: str) -> None:
     rules = "".join(f"  {label}:\n    keywords: x\n" for label in labels)

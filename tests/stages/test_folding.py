@@ -84,6 +84,7 @@ def test_of_equal_ones_that_of_the_steadier_section_stays_and_in_a_section_the_f
     [
         ("用户住在北京", "用户住在北京朝阳区，在医院工作"),
         ("Lives in Oslo", "The user lives in Oslo, with a cat"),
+        ("art is the answer", "a cart is the answer, and art is the answer"),
         ("drinks green tea", "drinks green tea daily"),
     ],
 )
