@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from cozy.stages.values import ContextPart, ContextSection, Fold, Section, Snippet
 from cozy.traditional import simplified
-from cozy.writing import UNSPACED, fingerprint
+from cozy.writing import UNSPACED, fingerprint, folded
 
 FOLDED: tuple[ContextSection, ...] = ("profile", "memory", "knowledge")
 """Sections whose snippets may say the same; of two, the one of the section named first stays."""
@@ -17,22 +17,9 @@ LEAST = 12
 LONGEST = 20_000
 """Longer snippets are compared with nothing."""
 
-PLACES = 20
-"""At which a snippet is looked for in a longer one: text that repeats itself has thousands."""
-
-NEAR = 30
-"""Characters beside a snippet, in the one that holds it, that may deny what it says."""
-
 _UNSPACED = re.compile(rf"[{UNSPACED}]")
-_APART = re.compile(rf"[ {UNSPACED}]")
-_NUMERAL = re.compile("[〇零一二两三四五六七八九十百千万亿]")
-_DENIES = re.compile(
-    r"[不没未非无别勿莫]|否认|以前|曾|过去|\w+n t\b"
-    r"|\b(?:no[rt]?|cannot|never|none|neither|without|false|wrong|former(?:ly)?|used to|stopped)\b"
-)
-"""Before what is said; behind it, it belongs to something else."""
-_RETRACTS = re.compile(r"\b(?:false|wrong|untrue|not true|no longer|any ?more)\b|不对|不是真|假的|说错")
-"""Behind what is said."""
+_END = re.compile(r"([。!?;…]+|\.(?=\s|$)|(?:^|\n)\s*(?:[-+*•#>]+\s)?)")
+"""Of a sentence in folded text, or of a line, with what marks the next one in Markdown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +50,9 @@ def join(parts: Sequence[ContextPart], order: Sequence[Section] = FOLDED) -> Joi
     shows are none, and of snippets that say the same one stays.
 
     The same is what differs in case, width, white space, punctuation and the traditional form alone, and what
-    a longer snippet holds whole and does not deny; then the longer one stays. Of equal ones it is that of the
-    section named first in `order`, which is given room first, and in a section the one that fits the turn
-    best.
+    stands in a longer snippet sentence by sentence; then the longer one stays. A part of a sentence is not
+    the same: the rest of it may deny it, or say it of somebody else. Of equal ones it is that of the section
+    named first in `order`, which is given room first, and in a section the one that fits the turn best.
     """
     joined: dict[ContextSection, ContextPart] = {}
     for part in map(_without_blanks, parts):
@@ -102,7 +89,7 @@ def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextS
     said: dict[str, _Found] = {}
     same: list[Fold] = []
     for one in found:
-        key = simplified(fingerprint(one[2].text))
+        key = sentences(one[2].text)
         if key in said:
             same.append(_fold(one, said[key]))
         elif key:
@@ -111,7 +98,7 @@ def _folds(parts: Mapping[ContextSection, ContextPart], order: Sequence[ContextS
     for i, key in enumerate(longest_first):
         if _weight(key) < LEAST:
             continue
-        holder = next((other for other in longest_first[:i] if holds(other, key)), None)
+        holder = next((other for other in longest_first[:i] if key in other), None)
         if holder is not None:
             yield _fold(said[key], said[holder])
     yield from same  # last: where one of them is kept after all, the others stay folded into it
@@ -121,27 +108,18 @@ def _fold(one: _Found, other: _Found) -> Fold:
     return Fold(one[0], one[2], other[0], other[2], one[1], other[1])
 
 
-def holds(longer: str, key: str) -> bool:
-    """Whether a fingerprint says what another one does: holds whole words of it, at one of the first places
-    where it could, and nothing close by that denies it."""
-    at = -1
-    for _ in range(PLACES):
-        at = longer.find(key, at + 1)
-        if at < 0:
-            return False
-        end = at + len(key)
-        denied = _DENIES.search(longer[max(0, at - NEAR) : at]) or _RETRACTS.search(longer[end : end + NEAR])
-        if not denied and _parts(longer, at) and _parts(longer, end):
-            return True
-    return False
-
-
-def _parts(text: str, at: int) -> bool:
-    """Whether words may end at `at`: not in `C++`, `3.5` or 十三."""
-    if not 0 < at < len(text):
-        return True
-    beside = text[at - 1 : at + 1]
-    return bool(_APART.search(beside)) and len(_NUMERAL.findall(beside)) < 2
+def sentences(text: str) -> str:
+    """What is compared: each sentence between line breaks, without case, width and punctuation, a question
+    with its sign. So a text holds another one if it has all its sentences in a row. Empty where there is
+    none.
+    """
+    pieces = _END.split(simplified(folded(text)))
+    found = [
+        key + "?" * ("?" in end)
+        for words, end in zip(pieces[::2], [*pieces[1::2], ""], strict=True)
+        if (key := fingerprint(words))
+    ]
+    return "\n".join(["", *found, ""]) if found else ""
 
 
 def _weight(key: str) -> int:

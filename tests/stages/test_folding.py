@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cozy.stages.budget import Budget, BudgetSettings
-from cozy.stages.folding import LEAST, LONGEST, Joined, holds, join
+from cozy.stages.folding import LEAST, LONGEST, Joined, join, sentences
 from cozy.stages.prompting import DEFAULT_CONTEXT, DEFAULT_CONTEXT_ZH, context_text
 from cozy.stages.render_prompt import RenderPrompt, RenderPromptSettings
 from cozy.stages.values import ContextPart, Prompt, Snippet
@@ -60,6 +60,8 @@ def test_what_differs_in_case_width_space_and_punctuation_alone_is_the_same(one:
         ("likes C++", "likes C#"),
         ("likes tea", "likes teas"),
         ("🙂", "🙁"),
+        ("likes tea", "likes tea?"),
+        ("喜欢喝茶。", "喜欢喝茶？"),
         ("!", "?"),
     ],
 )
@@ -82,14 +84,18 @@ def test_of_equal_ones_that_of_the_steadier_section_stays_and_in_a_section_the_f
 @pytest.mark.parametrize(
     ("short", "longer"),
     [
-        ("用户住在北京", "用户住在北京朝阳区，在医院工作"),
-        ("Lives in Oslo", "The user lives in Oslo, with a cat"),
-        ("art is the answer", "a cart is the answer, and art is the answer"),
-        ("drinks green tea", "drinks green tea daily"),
+        ("用户住在北京", "用户住在北京。在医院工作"),
+        ("用戶住在北京", "在医院工作；用户住在北京！"),
+        ("Lives in Oslo", "She has a cat. Lives in Oslo."),
+        ("drinks green tea", "# Habits\n- drinks green tea\n- runs"),
+        ("Drinks tea. Has a cat.", "She runs. Drinks tea. Has a cat. Sings."),
+        ("Dr. Li is her dentist", "She has two cats. Dr. Li is her dentist."),
+        ("does she drink coffee?", "Does she drink coffee? No."),
+        ("takes 3.5 mg a day", "She is well. Takes 3.5 mg a day."),
     ],
 )
 @pytest.mark.parametrize(("first", "then"), [("profile", "knowledge"), ("knowledge", "profile")])
-def test_a_snippet_that_a_longer_one_holds_is_folded_into_it(
+def test_a_snippet_whose_sentences_a_longer_one_holds_is_folded_into_it(
     short: str, longer: str, first: Any, then: Any
 ) -> None:
     joined = join([part(first, short), part(then, longer)])
@@ -100,50 +106,24 @@ def test_a_snippet_that_a_longer_one_holds_is_folded_into_it(
 @pytest.mark.parametrize(
     ("short", "longer"),
     [
-        ("tea", "The user likes tea"),
-        ("喜欢茶", "用户喜欢茶和咖啡"),
+        ("tea", "What does she like? Tea."),
+        ("Drinks tea. Has a cat.", "Drinks tea. Runs. Has a cat."),
+        ("用户住在北京", "用户住在北京朝阳区，在医院工作"),
         ("art is the answer", "a cart is the answer"),
-        ("take the tablets 3", "take the tablets 35 times"),
         ("take the tablets 3", "take the tablets 3.5 times"),
         ("5 mg of it every day", "take 2.5 mg of it every day"),
-        ("5 degrees outside today", "it is -5 degrees outside today"),
-        ("5度，要多穿衣服", "明天-5度，要多穿衣服"),
         ("she writes programs in C", "she writes programs in C++"),
         ("三日去北京开会", "十三日去北京开会"),
-        ("每次吃的药是二", "每次吃的药是二十片"),
-    ],
-)
-def test_a_word_or_a_part_of_words_is_not_folded(short: str, longer: str) -> None:
-    assert kept(join([part("memory", short, longer)])) == {"memory": [short, longer]}
-
-
-@pytest.mark.parametrize(
-    ("short", "longer"),
-    [
-        ("喜欢吃辣的川菜", "不喜欢吃辣的川菜"),
-        ("喜歡吃辣的川菜", "用户不喜欢吃辣的川菜"),
-        ("有糖尿病和高血压", "他没有糖尿病和高血压"),
+        ("喜欢吃辣的川菜", "用户不喜欢吃辣的川菜"),
         ("住在上海浦东新区", "以前住在上海浦东新区"),
+        ("has diabetes", "father has diabetes"),
         ("She likes tea and cake", "It is not true that she likes tea and cake"),
-        ("eats fish and meat", "The user doesn't eat fish, nor eats fish and meat"),
-        ("she likes tea and cake", "She thinks that she likes tea and cake, which is wrong"),
         ("lives in Oslo, Norway", "The user no longer lives in Oslo, Norway"),
-        ("eat fish and meat", "I don’t eat fish and meat"),
+        ("she drinks coffee", "Is it true? She drinks coffee?"),
     ],
 )
-def test_what_is_denied_is_not_the_same(short: str, longer: str) -> None:
+def test_a_part_of_a_sentence_or_a_word_is_not_folded(short: str, longer: str) -> None:
     assert kept(join([part("memory", short, longer)])) == {"memory": [short, longer]}
-
-
-@pytest.mark.parametrize(
-    ("short", "longer"),
-    [
-        ("不喜欢吃辣的川菜", "用户不喜欢吃辣的川菜"),
-        ("does not drink coffee", "The user does not drink coffee"),
-    ],
-)
-def test_what_both_deny_is_the_same(short: str, longer: str) -> None:
-    assert kept(join([part("memory", short, longer)])) == {"memory": [longer]}
 
 
 def test_what_is_very_long_is_compared_with_nothing() -> None:
@@ -153,7 +133,9 @@ def test_what_is_very_long_is_compared_with_nothing() -> None:
 
 TEXTS = st.lists(
     st.text(alphabet="用户喜欢茶 teaTEA.，3", max_size=30)
-    | st.sampled_from(["用户住在北京", "用户住在北京朝阳区", " ", "The user lives in Oslo", "lives in Oslo"]),
+    | st.sampled_from(
+        ["用户住在北京", "用户住在北京。在医院", " ", "Lives in Oslo", "She runs. Lives in Oslo!"]
+    ),
     max_size=8,
 )
 
@@ -165,18 +147,16 @@ def test_nothing_is_lost_and_nothing_is_said_twice(
     given_parts = [part("knowledge", *knowledge), part("memory", *memory), part("profile", *profile)]
     joined = join(given_parts)
     left = [s for p in joined.parts.values() for s in p.snippets]
-    keys = [key for s in left if (key := fingerprint(s.text))]
+    keys = [key for s in left if (key := sentences(s.text))]
     assert len(keys) == len(set(keys))
     assert all(text.strip() for text in (s.text for s in left))
     for text in (*profile, *memory, *knowledge):
-        key = fingerprint(text)
-        assert not key or key in keys or any(holds(longer, key) for longer in keys)
+        assert any(sentences(text) in longer for longer in ("", *keys))
     assert len(left) + len(joined.folded) == sum(bool(t.strip()) for t in (*profile, *memory, *knowledge))
     again = join(list(joined.parts.values()))
     assert (kept(again), again.folded) == (kept(joined), ())
     assert all(
-        len(fingerprint(f.snippet.text)) * 2 >= LEAST
-        or fingerprint(f.snippet.text) == fingerprint(f.into.text)
+        len(fingerprint(f.snippet.text)) * 2 >= LEAST or sentences(f.snippet.text) == sentences(f.into.text)
         for f in joined.folded
     )
 
@@ -225,9 +205,9 @@ def test_a_heading_stands_where_there_is_something_beneath_it(sections: dict[Any
 PARTS = [
     part("profile", "city: Oslo"),
     part("memory", "The user lives in Oslo", "Likes tea"),
-    part("knowledge", "likes tea.", "The user lives in Oslo, near the harbour"),
+    part("knowledge", "likes tea.", "The user lives in Oslo. It is near the harbour"),
 ]
-LEFT = ["city: Oslo", "Likes tea", "The user lives in Oslo, near the harbour"]
+LEFT = ["city: Oslo", "Likes tea", "The user lives in Oslo. It is near the harbour"]
 
 
 async def prompts(here: Seat, parts: list[ContextPart], **budget: Any) -> tuple[Prompt, Prompt]:
