@@ -11,6 +11,7 @@ from uuid import uuid4
 import anyio
 import pytest
 from hypothesis import settings
+from redis import Redis
 
 from cozy.storage import migrate
 from cozy.storage.database import Database, open_database
@@ -103,5 +104,10 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def redis_prefix() -> str:
-    return f"cozy-test-{uuid4().hex}"
+def redis_prefix(redis_url: str) -> Iterator[str]:
+    """What begins with it is gone afterwards."""
+    prefix = f"cozy-test-{uuid4().hex}"
+    yield prefix
+    with Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{prefix}*", count=10_000):
+            client.delete(key)
