@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from cozy.dsl.diagnostics import Diagnostic, Place, error, warning
 from cozy.dsl.parse import Document, KeyPath
+from cozy.stages.template_errors import BadTemplate
 from cozy.stages.template_tree import ITEM, Reference
-from cozy.stages.templates import SECTION_VARIABLES, VARIABLES, BadTemplate, Expression, Template
+from cozy.stages.templates import SECTION_VARIABLES, VARIABLES, Expression, Template
 
 PERSONAL_TEXT = frozenset(VARIABLES)
 """A personality's own templates see parts of the context under their names."""

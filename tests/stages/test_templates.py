@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from cozy.errors import TemplateFailed
-from cozy.stages.templates import BadTemplate, Expression, Template
+from cozy.stages.template_errors import BadTemplate
+from cozy.stages.templates import Expression, Template
 
 
 def wrong(source: str, *, expression: bool = False) -> BadTemplate:
