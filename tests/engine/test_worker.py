@@ -76,6 +76,20 @@ async def at_work(worker: Worker, within_s: float = 30) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
+class Hanging:
+    """Does a job for ever."""
+
+    def __init__(self) -> None:
+        self.began, self.stopped = anyio.Event(), anyio.Event()
+
+    async def __call__(self, job: Job) -> None:
+        self.began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.stopped.set()
+
+
 async def test_a_job_is_done_once(installation: Installation) -> None:
     done: list[str] = []
 
@@ -385,24 +399,16 @@ async def test_a_job_that_was_taken_away_is_stopped(
     installation: Installation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cozy.engine.worker.POLL_S", 60.0)
-    began, stopped = anyio.Event(), anyio.Event()
-
-    async def hangs(job: Job) -> None:
-        began.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stopped.set()
-
+    hangs = Hanging()
     await installation.queue("a")
     worker = installation.worker(hangs, lease_s=1.5)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
-            await began.wait()
+            await hangs.began.wait()
             worker.leave()
             await installation.database.write(lambda connection: connection.execute(outbox.delete()))
-            await stopped.wait()
+            await hangs.stopped.wait()
     assert worker.busy == 0
     assert [record.getMessage() for record in caplog.records] == ["job was taken away"]
 
@@ -412,7 +418,7 @@ async def test_a_job_whose_lease_cannot_be_renewed_is_stopped_when_it_runs_out(
     installation: Installation, trouble: str
 ) -> None:
     """Another process may do it by then, and after it what erases the user."""
-    began, stopped = anyio.Event(), anyio.Event()
+    hangs = Hanging()
 
     class Away(Troubled):
         async def renew(self, leases: Sequence[LeasedJob], *, lease_s: float) -> Collection[UUID]:
@@ -420,18 +426,11 @@ async def test_a_job_whose_lease_cannot_be_renewed_is_stopped_when_it_runs_out(
                 raise StorageError("the database is away")
             return await anyio.sleep_forever()
 
-    async def hangs(job: Job) -> None:
-        began.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stopped.set()
-
     await installation.queue("a")
     away: Any = Away(SqlOutbox(installation.database), set())
     async with at_work(Worker(away, {"memory": hangs}, lease_s=0.1, max_attempts=3)):
-        await began.wait()
-        await stopped.wait()
+        await hangs.began.wait()
+        await hangs.stopped.wait()
 
 
 async def test_a_job_that_is_slow_to_stop_does_not_take_its_next_attempt_with_it(
