@@ -401,8 +401,8 @@ async def test_a_job_that_was_taken_away_is_stopped(
     monkeypatch.setattr("cozy.engine.worker.POLL_S", 60.0)
     hangs = Hanging()
     await installation.queue("a")
-    worker = installation.worker(hangs, lease_s=1.5)
-    with anyio.fail_after(10):
+    worker = installation.worker(hangs, lease_s=3)  # renewed after a third of it
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
             await hangs.began.wait()
