@@ -39,7 +39,12 @@ def folded(text: str) -> str:
 
 def fingerprint(text: str) -> str:
     """`text` without case, width and punctuation: the same for texts that say the same. May be empty."""
-    words = " ".join(_PUNCTUATION.sub(" ", folded(text)).split())
+    return unpunctuated(folded(text))
+
+
+def unpunctuated(text: str) -> str:
+    """Folded text without punctuation, and without space where scripts need none."""
+    words = " ".join(_PUNCTUATION.sub(" ", text).split())
     return _SPACE_AT_UNSPACED.sub("", words)
 
 

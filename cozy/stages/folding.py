@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from cozy.stages.values import ContextPart, ContextSection, Fold, Section, Snippet
 from cozy.traditional import simplified
-from cozy.writing import UNSPACED, fingerprint, folded
+from cozy.writing import UNSPACED, folded, unpunctuated
 
 FOLDED: tuple[ContextSection, ...] = ("profile", "memory", "knowledge")
 """Sections whose snippets may say the same; of two, the one of the section named first stays."""
@@ -117,7 +117,7 @@ def sentences(text: str) -> str:
     found = [
         key + "?" * ("?" in end)
         for words, end in zip(pieces[::2], [*pieces[1::2], ""], strict=True)
-        if (key := fingerprint(words))
+        if (key := unpunctuated(words))
     ]
     return "\n".join(["", *found, ""]) if found else ""
 
