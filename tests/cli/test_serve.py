@@ -52,11 +52,13 @@ def test_an_idle_connection_does_not_hold_the_stop_up(tmp_path: Path) -> None:
         assert server.end() == 0
 
 
-def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
-    with running(TINY, tmp_path, GRACE_S="0.3") as server:
-        stream = Stream(server.port, "/stream?s=600")
+def test_what_outlives_the_grace_has_time_for_last_words_and_is_cut_off(tmp_path: Path) -> None:
+    with running(TINY, tmp_path, GRACE_S="0") as server:
+        stream, ending = Stream(server.port, "/stream?s=600"), Stream(server.port, "/stream?s=0.8")
         stream.read_until("word")
+        ending.read_until("word")
         server.tell(signal.SIGTERM)
+        assert "end of" in ending.rest()
         assert server.end() == 0
         assert "end of" not in stream.rest()
         assert not [line for line in server.err if " error " in line]
