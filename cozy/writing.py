@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, cast
 
-import regex
+from wcwidth import iter_graphemes
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
@@ -24,10 +23,8 @@ _PUNCTUATION = re.compile(
     r"(?<![0-9])[.,:]|[.,:](?![0-9])|[;!?…。、；：！？“”‘’\"'`()（）《》「」『』【】\[\]*_~—]"
 )
 
-
 LONGEST_CHARACTER = 32
 """Code points of what is seen as one character, at most: a family with skin tones has eleven."""
-_CHARACTER = cast("Any", regex.compile(r"\X"))  # pyright: ignore[reportUnknownMemberType]
 
 
 def folded(text: str) -> str:
@@ -59,10 +56,10 @@ def beginning(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     end = 0
-    for found in _CHARACTER.finditer(text[: most + 1 + LONGEST_CHARACTER]):
-        if found.end() > most:
+    for grapheme in iter_graphemes(text[: most + 1 + LONGEST_CHARACTER]):
+        if end + len(grapheme) > most:
             break
-        end = found.end()
+        end += len(grapheme)
     is_endless = end <= most - LONGEST_CHARACTER  # an accent upon accents
     return text[: most if is_endless else end]
 

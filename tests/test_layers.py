@@ -29,7 +29,7 @@ import anything."""
 ROOMS = {
     "strictyaml": {"dsl/parse.py", "dsl/syntax.py"},
     "jinja2": {"stages/templates.py", "stages/template_tree.py"},
-    "regex": {"stages/intent_rules.py", "writing.py"},
+    "regex": {"stages/intent_rules.py"},
     "hypercorn": {"cli/serve.py", "cli/connections.py"},
     "starlette": {"interfaces"},
     "rich": {"interfaces", "cli"},
