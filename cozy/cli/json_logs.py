@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
 from math import isfinite
+from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Literal, TextIO, cast
@@ -316,6 +317,9 @@ def _told(how: str, error: BaseException, *, content: bool) -> dict[str, Any]:
     return told
 
 
+_ROOT = f"{Path(__file__).parents[2].as_posix()}/"
+
+
 @cache
 def _short(path: str) -> str:
     """A file as one would name it: without where Python and its packages lie."""
@@ -323,5 +327,4 @@ def _short(path: str) -> str:
     for place in ("/site-packages/", f"/python{sys.version_info[0]}.{sys.version_info[1]}/"):
         if place in path:
             return path.rpartition(place)[2]
-    own = path.rfind("/cozy/")
-    return path[own + 1 :] if own >= 0 else path.rpartition("/")[2]
+    return path.removeprefix(_ROOT) if path.startswith(f"{_ROOT}cozy/") else path.rpartition("/")[2]

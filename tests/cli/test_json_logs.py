@@ -137,6 +137,24 @@ def test_an_error_is_its_type_its_code_and_its_way_through_the_code(logs: Logs) 
     assert frame.endswith(":test_an_error_is_its_type_its_code_and_its_way_through_the_code")
 
 
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        (f"{PACKAGE.as_posix()}/engine/new.py", "cozy/engine/new.py"),
+        ("/x/cozy/mine.py", "mine.py"),
+        ("/x/cozy/.venv/lib/site-packages/cozy/engine/new.py", "cozy/engine/new.py"),
+        ("C:\\x\\mine.py", "mine.py"),
+    ],
+    ids=["ours", "in a folder of our name", "installed there", "on Windows"],
+)
+def test_a_file_is_named_without_where_it_lies(logs: Logs, file: str, named: str) -> None:
+    try:
+        exec(compile("1 / 0", file, "exec"))
+    except ZeroDivisionError:
+        logs.logger("cozy.turn").exception("turn of %s failed", "mia")
+    assert logs.last["exception"][0]["frames"][-1] == f"{named}:1:<module>"
+
+
 def in_a_group() -> BaseException:
     inner = ExceptionGroup(WORDS, [raised(KeyError(TOKEN)), raised(ValueError(KEY))])
     return raised(BaseExceptionGroup(KEY, [inner, raised(OSError(5, WORDS, KEY))]))
